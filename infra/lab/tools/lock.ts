@@ -1,0 +1,104 @@
+import { mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+
+/** Who holds a lock: enough to tell the process from a later one with the same id. */
+export interface LockHolder {
+  pid: number;
+  /** Field 22 of /proc/PID/stat, clock ticks since boot; proc(5). */
+  startTicks: string;
+  /** What it is doing, for messages. */
+  purpose: string;
+  /** ISO 8601. */
+  since: string;
+}
+
+/** Raised by `acquireLock` when another living process holds the lock. */
+export class LockHeld extends Error {
+  override readonly name = "LockHeld";
+  constructor(
+    readonly path: string,
+    readonly holder: LockHolder,
+  ) {
+    super(`process ${holder.pid} (${holder.purpose}, since ${holder.since}) holds ${path}`);
+  }
+}
+
+/** Field 22 of /proc/PID/stat, or undefined when there is no such process (a zombie counts as gone). */
+export async function processStartTicks(pid: number): Promise<string | undefined> {
+  try {
+    const text = await readFile(`/proc/${pid}/stat`, "utf8");
+    // The command name (field 2) may hold spaces and brackets; the fields after its last bracket do not.
+    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? undefined : fields[19];
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Takes a lock file; a lock whose process has died is taken over.
+ * @param options.waitMs how long to wait for another holder; 0 gives up at once
+ * @returns a function that gives the lock back
+ * @throws LockHeld
+ */
+export async function acquireLock(path: string, purpose: string, options: { waitMs?: number } = {}): Promise<() => Promise<void>> {
+  await mkdir(dirname(path), { recursive: true });
+  const mine: LockHolder = {
+    pid: process.pid,
+    startTicks: (await processStartTicks(process.pid)) ?? "",
+    purpose,
+    since: new Date().toISOString(),
+  };
+  const deadline = Date.now() + (options.waitMs ?? 0);
+  for (;;) {
+    try {
+      const file = await open(path, "wx", 0o600);
+      await file.writeFile(JSON.stringify(mine));
+      await file.close();
+      return async () => rm(path, { force: true });
+    } catch (error) {
+      if (!isAlreadyThere(error)) throw error;
+    }
+    const holder = await readLock(path);
+    if (!holder) await rm(path, { force: true });
+    else if (Date.now() >= deadline) throw new LockHeld(path, holder);
+    else await delay(200);
+  }
+}
+
+/** The living holder of a lock file, or undefined when it is free, stale or unreadable. */
+export async function readLock(path: string): Promise<LockHolder | undefined> {
+  for (let attempt = 0; attempt < 2; attempt++) {
+    const text = await readFile(path, "utf8").catch(() => undefined);
+    if (text === undefined) return undefined;
+    const holder = parseHolder(text);
+    if (holder) return (await processStartTicks(holder.pid)) === holder.startTicks ? holder : undefined;
+    // Written in this very moment by somebody else: its content follows its creation.
+    await delay(100);
+  }
+  return undefined;
+}
+
+/** Writes the lock of another process, e.g. of a daemon that was just started, in one step. */
+export async function writeLock(path: string, pid: number, purpose: string): Promise<void> {
+  const holder: LockHolder = { pid, startTicks: (await processStartTicks(pid)) ?? "", purpose, since: new Date().toISOString() };
+  await writeFile(path, JSON.stringify(holder), { mode: 0o600 });
+}
+
+function parseHolder(text: string): LockHolder | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value !== "object" || value === null) return undefined;
+    const { pid, startTicks, purpose, since } = value as Record<string, unknown>;
+    return typeof pid === "number" && typeof startTicks === "string" && typeof purpose === "string" && typeof since === "string"
+      ? { pid, startTicks, purpose, since }
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isAlreadyThere(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EEXIST";
+}
