@@ -1,0 +1,178 @@
+import { parse, stringify } from "yaml";
+import { z } from "zod";
+
+/** What a member does for the ensemble. */
+export const MemberRole = z.enum(["rewriter", "candidate", "judge"]);
+/** What a member does for the ensemble. */
+export type MemberRole = z.output<typeof MemberRole>;
+
+/** Wire dialect that a member's server speaks. */
+export const MemberApi = z.enum(["ollama", "openai"]);
+/** Wire dialect that a member's server speaks. */
+export type MemberApi = z.output<typeof MemberApi>;
+
+/** DNS label: members are named in metrics, logs and errors. */
+const MemberName = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "want 1 to 63 of a-z, 0-9 and -, such as qwen-small");
+
+/** Base address of a server, without a trailing slash. */
+const BaseUrl = z
+  .url({ protocol: /^https?$/, error: "want an http or https URL such as http://llama:11434" })
+  .transform((url) => url.replace(/\/+$/, ""));
+
+/** One model server that takes part in the ensemble. */
+export const MemberSchema = z.strictObject({
+  /** Name in metrics, logs, stages and errors; unique. */
+  name: MemberName,
+  role: MemberRole,
+  /** Where its API listens, such as `http://llama:11434` (no path for `ollama`; `…/v1` is added for `openai`). */
+  url: BaseUrl,
+  api: MemberApi.default("ollama"),
+  /** Model to ask it for, such as `llama3.2:1b`. */
+  model: z.string().min(1).max(256),
+  /** Context window asked for, tokens. Ollama's own default (4096 at 0.17) cuts a judge's prompt in silence (ollama#3839). */
+  numCtx: z.int().min(256).max(1_048_576).default(4096),
+  /** Threads of the model server. Ollama counts the host's cores and not the CPU limit (ollama#17916), so the limit says it. Absent: the server's choice. */
+  numThread: z.int().min(1).max(1024).optional(),
+  /** Longest answer, tokens. */
+  maxTokens: z.int().min(1).max(131_072).default(512),
+  /** Which words a candidate gets: the user's own, or the rewriter's. Only the second waits for the rewrite. */
+  prompt: z.enum(["raw", "rewritten"]).default("raw"),
+  /** Environment variable that holds the bearer token of this server. Never the token itself. */
+  apiKeyEnv: z
+    .string()
+    .regex(/^[A-Z][A-Z0-9_]*$/, "want the name of an environment variable such as JUDGE_API_KEY")
+    .optional(),
+});
+/** One model server that takes part in the ensemble, defaults filled in. */
+export type Member = z.output<typeof MemberSchema>;
+
+const Millis = z.int().min(1).max(3_600_000);
+
+/** How long each stage may take, milliseconds. A stage that passes its deadline is cancelled upstream. */
+export const DeadlinesSchema = z
+  .strictObject({
+    /** Opening a connection to a member. */
+    connectMs: Millis.default(2_000),
+    /** The rewrite; after it the rewritten prompt is the user's own words. */
+    rewriteMs: Millis.default(20_000),
+    /** All candidates; whoever has not answered by then is dropped. */
+    candidatesMs: Millis.default(120_000),
+    /** The verdict; after it the stated rule decides. */
+    judgeMs: Millis.default(60_000),
+    /** The whole question. */
+    totalMs: Millis.default(180_000),
+    /** Asking a member whether it can answer, for `/readyz`. */
+    healthMs: Millis.default(2_000),
+  })
+  .refine((d) => d.totalMs >= Math.max(d.rewriteMs, d.candidatesMs, d.judgeMs), {
+    path: ["totalMs"],
+    message: "want at least the longest of rewriteMs, candidatesMs and judgeMs",
+  });
+/** How long each stage may take, milliseconds. */
+export type Deadlines = z.output<typeof DeadlinesSchema>;
+
+/** The configuration file of the orchestrator: `serve --config FILE`, YAML or JSON. */
+export const EnsembleConfigSchema = z
+  .strictObject({
+    /** Model name under which the whole ensemble answers on the Ollama and OpenAI APIs. */
+    name: z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9._-]*(:[a-zA-Z0-9._-]+)?$/, "want family:tag such as gorkheavy:latest")
+      .default("gorkheavy:latest"),
+    members: z.array(MemberSchema).min(1),
+    deadlines: DeadlinesSchema.prefault({}),
+    /** Candidates that must be able to answer before `/readyz` says yes, and that must have answered for a reply. */
+    quorum: z.int().min(1).default(1),
+    memory: z
+      .strictObject({
+        /** Turns (question and answer) of a conversation that models and judge are shown. 0 switches memory off. */
+        turns: z.int().min(0).max(100).default(5),
+        /** Conversations kept in the process; the one not used for longest goes first. */
+        conversations: z.int().min(1).max(1_000_000).default(1_000),
+      })
+      .prefault({}),
+    listen: z
+      .strictObject({
+        /** Address to listen on; `--host` on the command line wins. Others than loopback only on purpose. */
+        host: z.string().min(1).default("127.0.0.1"),
+        port: z.int().min(0).max(65_535).default(8080),
+      })
+      .prefault({}),
+    limits: z
+      .strictObject({
+        /** Largest request body, bytes. */
+        bodyBytes: z.int().min(1024).max(1_073_741_824).default(4_194_304),
+        /** Questions worked on at once; more get 503 with Retry-After. */
+        concurrent: z.int().min(1).max(100_000).default(64),
+        /** Longest answer kept from one member, bytes; it is cut there and the member cancelled. */
+        answerBytes: z.int().min(1024).max(67_108_864).default(1_048_576),
+      })
+      .prefault({}),
+  })
+  .superRefine((config, ctx) => {
+    const seen = new Map<string, number>();
+    config.members.forEach((member, index) => {
+      const before = seen.get(member.name);
+      if (before !== undefined) {
+        ctx.addIssue({ code: "custom", path: ["members", index, "name"], message: `same name as members[${before}]` });
+      }
+      seen.set(member.name, index);
+    });
+    const count = (role: MemberRole): number => config.members.filter((m) => m.role === role).length;
+    for (const role of ["rewriter", "judge"] as const) {
+      if (count(role) > 1) {
+        ctx.addIssue({
+          code: "custom",
+          path: ["members"],
+          message: `got ${count(role)} members with role ${role}, want at most 1`,
+        });
+      }
+    }
+    if (count("candidate") < config.quorum) {
+      ctx.addIssue({
+        code: "custom",
+        path: ["quorum"],
+        message: `got ${config.quorum} with ${count("candidate")} candidates, want at most the number of candidates and at least one candidate`,
+      });
+    }
+  });
+/** The orchestrator's configuration, defaults filled in. */
+export type EnsembleConfig = z.output<typeof EnsembleConfigSchema>;
+/** The orchestrator's configuration as people write it. */
+export type EnsembleConfigInput = z.input<typeof EnsembleConfigSchema>;
+
+/** A configuration file that cannot be used; the message lists every bad field. */
+export class EnsembleConfigError extends Error {
+  override readonly name = "EnsembleConfigError";
+}
+
+/**
+ * Reads the configuration file's text, YAML or JSON.
+ * @param source what the text came from, for the message.
+ * @throws EnsembleConfigError naming every bad field.
+ */
+export function parseEnsembleConfig(text: string, source = "ensemble configuration"): EnsembleConfig {
+  let raw: unknown;
+  try {
+    raw = parse(text);
+  } catch (cause) {
+    throw new EnsembleConfigError(
+      `${source}: neither YAML nor JSON: ${cause instanceof Error ? cause.message : "unreadable"}`,
+      {
+        cause,
+      },
+    );
+  }
+  const parsed = EnsembleConfigSchema.safeParse(raw);
+  if (!parsed.success) throw new EnsembleConfigError(`${source}:\n${z.prettifyError(parsed.error)}`);
+  return parsed.data;
+}
+
+/** The configuration file's text for a ConfigMap: YAML, checked, defaults written out. @throws EnsembleConfigError */
+export function renderEnsembleConfig(config: EnsembleConfigInput): string {
+  const parsed = EnsembleConfigSchema.safeParse(config);
+  if (!parsed.success) throw new EnsembleConfigError(`ensemble configuration:\n${z.prettifyError(parsed.error)}`);
+  return stringify(parsed.data, { aliasDuplicateObjects: false });
+}
