@@ -1,0 +1,5 @@
+export * from "./ensemble-config.ts";
+export * from "./errors.ts";
+export * from "./native.ts";
+export * from "./ollama.ts";
+export * from "./openai.ts";

@@ -1,0 +1,123 @@
+import { z } from "zod";
+import { MemberRole } from "./ensemble-config.ts";
+import { FAULT_CODES } from "./errors.ts";
+
+/** The five criteria of a verdict, in the order of a candidate's scores. */
+export const CRITERIA = ["correctness", "completeness", "clarity", "usefulness", "context"] as const;
+
+/** Identifier that a client chooses for its user or conversation. */
+const Identifier = z.string().regex(/^[A-Za-z0-9._:@-]{1,128}$/, "want 1 to 128 of A-Z, a-z, 0-9 and . _ : @ -");
+
+/** `POST /ask`: one question to the ensemble. */
+export const AskRequest = z.strictObject({
+  question: z.string().trim().min(1),
+  /** Whose conversations these are. Absent: the anonymous user. */
+  user: Identifier.optional(),
+  /** Conversation to go on with. Absent: a new one, whose id comes with the answer. */
+  conversation: Identifier.optional(),
+  /** Stages as server-sent events instead of one answer. @default false */
+  stream: z.boolean().default(false),
+  /** Ask the judge twice, with the answers in opposite orders, and take only what both say. @default false */
+  bothOrders: z.boolean().default(false),
+});
+/** `POST /ask`, defaults filled in. */
+export type AskRequest = z.output<typeof AskRequest>;
+/** `POST /ask` as a client writes it. */
+export type AskRequestInput = z.input<typeof AskRequest>;
+
+/** How a stage ended. `cut`: out of time or length with some text; `dropped`: answered, but not fit to be judged. */
+export const StageStatus = z.enum(["ok", "cut", "dropped", "failed", "timeout", "cancelled", "skipped"]);
+/** How a stage ended. */
+export type StageStatus = z.output<typeof StageStatus>;
+
+/** Five scores from 1 to 5, keyed by criterion. */
+const Scores = z.object(
+  Object.fromEntries(CRITERIA.map((c) => [c, z.number()])) as Record<(typeof CRITERIA)[number], z.ZodNumber>,
+);
+/** Five scores from 1 to 5, keyed by criterion. */
+export type Scores = z.output<typeof Scores>;
+
+/** What one member did for one question. */
+export const Stage = z.object({
+  /** `rewrite`, `candidate` or `judge`. */
+  stage: z.enum(["rewrite", "candidate", "judge"]),
+  member: z.string(),
+  model: z.string(),
+  role: MemberRole,
+  status: StageStatus,
+  /** Its words, without hidden thoughts; empty where it gave none. */
+  text: z.string(),
+  /** From its start to its end, ms. 0 when skipped. */
+  ms: z.number().nonnegative(),
+  /** From the question's start to this stage's start, ms. */
+  startedMs: z.number().nonnegative(),
+  /** From its start to its first word, ms. Absent without a word. */
+  firstTokenMs: z.number().nonnegative().optional(),
+  promptTokens: z.number().int().nonnegative().optional(),
+  answerTokens: z.number().int().nonnegative().optional(),
+  /** The server saw fewer tokens than were sent, or parts were left out to fit the context window. */
+  truncated: z.boolean().optional(),
+  /** Calls made; 2 when the first one broke before anything was streamed. */
+  attempts: z.number().int().nonnegative(),
+  /** Why it did not end `ok`. */
+  reason: z.string().optional(),
+  /** Code of the fault, where one was met. */
+  code: z.enum(FAULT_CODES).optional(),
+  /** What the judge gave it. Absent when nobody judged. */
+  scores: Scores.optional(),
+});
+/** What one member did for one question. */
+export type Stage = z.output<typeof Stage>;
+
+/** How the winner was found. */
+export const Decision = z.object({
+  /** `judge`: by verdict; the other ways name the rule that was used instead. */
+  by: z.enum(["judge", "scores", "only-candidate", "agreement", "resemblance", "member"]),
+  winner: z.string(),
+  model: z.string(),
+  /** One sentence for people. */
+  why: z.string(),
+});
+/** How the winner was found. */
+export type Decision = z.output<typeof Decision>;
+
+/** Answer of `POST /ask`, and data of the event `answer`. */
+export const AskAnswer = z.object({
+  id: z.string(),
+  question: z.string(),
+  answer: z.string(),
+  decision: Decision,
+  user: z.string(),
+  conversation: z.string(),
+  /** Turns of the conversation that the models were shown. */
+  turnsShown: z.number().int().nonnegative(),
+  /** In the order of the plan. */
+  stages: z.array(Stage),
+  ms: z.number().nonnegative(),
+});
+/** Answer of `POST /ask`. */
+export type AskAnswer = z.output<typeof AskAnswer>;
+
+/** Error object of the native API; `stages` tells what each member did where the pipeline had begun. */
+export const NativeError = z.object({
+  error: z.object({
+    code: z.enum(FAULT_CODES),
+    message: z.string(),
+    retryable: z.boolean(),
+    stages: z.array(Stage).optional(),
+  }),
+});
+/** Error object of the native API. */
+export type NativeError = z.output<typeof NativeError>;
+
+/** Events of a streamed `POST /ask`, by name. */
+export const AskEvent = z.discriminatedUnion("event", [
+  z.object({ event: z.literal("stage-start"), stage: z.string(), member: z.string(), model: z.string() }),
+  z.object({ event: z.literal("stage-end"), stage: Stage }),
+  z.object({ event: z.literal("decision"), decision: Decision }),
+  z.object({ event: z.literal("text"), text: z.string() }),
+  z.object({ event: z.literal("answer"), answer: AskAnswer }),
+  z.object({ event: z.literal("error"), error: NativeError.shape.error }),
+]);
+/** An event of a streamed `POST /ask`. */
+export type AskEvent = z.output<typeof AskEvent>;
