@@ -1,3 +1,4 @@
+export * from "./catalogue.ts";
 export * from "./ensemble-config.ts";
 export * from "./errors.ts";
 export * from "./native.ts";

@@ -1,0 +1,143 @@
+import type { Decision, Scores, Stage } from "../contracts/native.ts";
+import type { Attempted } from "./attempt.ts";
+import {
+  bestByScores,
+  type Ballot,
+  type Contender,
+  dealBallot,
+  judgePrompt,
+  MOST_JUDGED,
+  mostResembling,
+  readVerdict,
+  reverseBallot,
+  type Verdict,
+  verdictSchema,
+} from "./judging.ts";
+import type { Turn } from "./conversations.ts";
+import type { PlanStage } from "./plan.ts";
+import type { ModelCall } from "./ports.ts";
+import { saysTheSame } from "./words.ts";
+
+/** What the decision needs of the run that it belongs to. */
+export interface Judging {
+  question: { text: string; turns: readonly Turn[]; bothOrders?: boolean };
+  random(): number;
+  call(stage: PlanStage, call: ModelCall): Promise<Attempted>;
+  record(stage: PlanStage, done: Attempted, shortened: boolean, id?: string): Stage;
+  skip(stage: PlanStage, reason: string): void;
+}
+
+/** Who won, and by what. */
+export interface Judged {
+  by: Decision["by"];
+  winner: string;
+  why: string;
+  /** By member; empty where nobody judged. */
+  scores: ReadonlyMap<string, Scores>;
+}
+
+/**
+ * Finds the winner. No judge is asked where one answer is left or all say the same. The rule for a verdict that cannot be used
+ * (none, unreadable, a tie, or two orders that disagree): the highest sum of scores if one stands alone, else the answer that
+ * resembles the others most, else the first of the plan. @param fit not empty.
+ */
+export async function decide(
+  fit: readonly Contender[],
+  judge: PlanStage | undefined,
+  judging: Judging,
+): Promise<Judged> {
+  const first = fit[0];
+  const none = new Map<string, Scores>();
+  const settled = (by: Decision["by"], winner: string, why: string): Judged => {
+    if (judge !== undefined) judging.skip(judge, why);
+    return { by, winner, why, scores: none };
+  };
+  if (first === undefined) throw new RangeError("decide wants at least one answer");
+  if (fit.length === 1) return settled("only-candidate", first.member, "only one answer was left to choose");
+  if (fit.every(({ text }) => saysTheSame(text, first.text))) {
+    return settled("agreement", first.member, `all ${fit.length} answers say the same`);
+  }
+  if (judge === undefined) {
+    return {
+      by: "resemblance",
+      winner: mostResembling(fit),
+      why: "there is no judge; this answer resembles the others most",
+      scores: none,
+    };
+  }
+  return judged(fit.slice(0, MOST_JUDGED), judge, judging);
+}
+
+async function judged(fit: readonly Contender[], judge: PlanStage, judging: Judging): Promise<Judged> {
+  const ballot = dealBallot(fit, () => judging.random());
+  const ballots =
+    judging.question.bothOrders === true ? [ballot, reverseBallot(ballot, () => judging.random())] : [ballot];
+  const verdicts = await Promise.all(ballots.map((one, index) => hear(one, judge, judging, index)));
+  const scores = mean(verdicts);
+  const names = verdicts.map((verdict) => verdict.winner);
+  const winner = names[0];
+  if (winner !== undefined && names.every((name) => name === winner)) {
+    const why = names.length === 1 ? "the judge chose it" : "the judge chose it in both orders";
+    return { by: "judge", winner, why, scores };
+  }
+  const kinds = new Set(verdicts.map(({ kind }) => kind));
+  const reason = kinds.has("unparsable")
+    ? "the judge gave no verdict that can be read"
+    : kinds.has("tie")
+      ? "the judge called it a tie"
+      : "the judge changed its mind with the order";
+  const best = bestByScores(fit, scores);
+  if (best !== undefined) return { by: "scores", winner: best, why: `${reason}; it has the highest scores`, scores };
+  return {
+    by: "resemblance",
+    winner: mostResembling(fit),
+    why: `${reason}; it resembles the other answers most`,
+    scores,
+  };
+}
+
+/** Most tokens of a verdict: the label, and five scores for each answer, with room for blanks that a grammar allows. */
+function verdictTokens(ballot: Ballot): number {
+  return 32 + 40 * ballot.entries.length;
+}
+
+async function hear(ballot: Ballot, judge: PlanStage, judging: Judging, index: number): Promise<Verdict> {
+  const { member } = judge;
+  const prompt = judgePrompt(member, judging.question.text, judging.question.turns, ballot);
+  const done = await judging.call(judge, {
+    member,
+    messages: prompt.messages,
+    format: verdictSchema(ballot),
+    maxTokens: verdictTokens(ballot),
+    temperature: 0,
+  });
+  judging.record(judge, done, prompt.shortened, index === 0 ? judge.id : `${judge.id}#${index + 1}`);
+  return readVerdict(done.status === "ok" ? done.text : "", ballot);
+}
+
+/** Mean scores of each member over the verdicts that scored it. */
+function mean(verdicts: readonly Verdict[]): Map<string, Scores> {
+  const sums = new Map<string, { sum: Scores; count: number }>();
+  for (const { scores } of verdicts) {
+    for (const [member, row] of scores) {
+      const before = sums.get(member);
+      sums.set(
+        member,
+        before === undefined
+          ? { sum: row, count: 1 }
+          : { sum: combine(before.sum, row, (a, b) => a + b), count: before.count + 1 },
+      );
+    }
+  }
+  return new Map([...sums].map(([member, { sum, count }]) => [member, combine(sum, sum, (a) => a / count)]));
+}
+
+function combine(a: Scores, b: Scores, by: (a: number, b: number) => number): Scores {
+  return {
+    correctness: by(a.correctness, b.correctness),
+    completeness: by(a.completeness, b.completeness),
+    clarity: by(a.clarity, b.clarity),
+    usefulness: by(a.usefulness, b.usefulness),
+    context: by(a.context, b.context),
+  };
+}

@@ -1,0 +1,241 @@
+import type { AskEvent, Decision, Stage } from "../contracts/native.ts";
+import { attempt, type Attempted } from "./attempt.ts";
+import type { Turn } from "./conversations.ts";
+import { decide, type Judged } from "./decision.ts";
+import { Fault } from "./fault.ts";
+import type { Plan, PlanStage } from "./plan.ts";
+import type { ModelCall, Ports } from "./ports.ts";
+import { candidatePrompt, REWRITE_TOKENS, rewriterPrompt, usableRewrite } from "./prompts.ts";
+import { sift } from "./sift.ts";
+
+/** One question to the ensemble. */
+export interface Question {
+  text: string;
+  /** The conversation so far, oldest turn first, already bounded. */
+  turns: readonly Turn[];
+  /** Instruction of the client's own in place of the usual one, for candidates only. */
+  system?: string;
+  /** Ask the judge twice, in opposite orders. */
+  bothOrders?: boolean;
+}
+
+/** What the ensemble found. */
+export interface Outcome {
+  answer: string;
+  decision: Decision;
+  /** In the order of the plan. */
+  stages: Stage[];
+  /** Turns of the conversation that candidates were shown, the fewest of them. */
+  turnsShown: number;
+  ms: number;
+}
+
+/** What happens while the pipeline runs, for clients that watch. */
+export type Watch = (event: Extract<AskEvent, { event: "stage-start" | "stage-end" | "decision" }>) => void;
+
+/**
+ * Runs a plan for one question: every stage starts when what it needs has ended, failures are stages and not exceptions.
+ * @throws Fault `no_answer` (fewer answers than the quorum), `cancelled` (the signal), each with all stages.
+ */
+export async function runPipeline(
+  plan: Plan,
+  question: Question,
+  ports: Ports,
+  signal: AbortSignal,
+  watch: Watch = () => undefined,
+): Promise<Outcome> {
+  const began = ports.now();
+  const run = new Run(plan, question, ports, signal, watch, began);
+  const ended = new Map<string, Promise<void>>();
+  const start = (stage: PlanStage): Promise<void> => {
+    const known = ended.get(stage.id);
+    if (known !== undefined) return known;
+    const needs = plan.stages.filter(({ id }) => stage.needs.includes(id)).map(start);
+    const begun = needs.length === 0 ? run.stage(stage) : Promise.all(needs).then(() => run.stage(stage));
+    ended.set(stage.id, begun);
+    return begun;
+  };
+  await Promise.all(plan.stages.filter(({ kind }) => kind !== "judge").map(start));
+  return run.conclude();
+}
+
+/** State of one question. */
+class Run {
+  readonly #plan: Plan;
+  readonly #question: Question;
+  readonly #ports: Ports;
+  readonly #signal: AbortSignal;
+  readonly #watch: Watch;
+  readonly #began: number;
+  readonly #stages = new Map<string, Stage>();
+  #rewritten: string | undefined;
+  #turnsShown: number;
+
+  constructor(plan: Plan, question: Question, ports: Ports, signal: AbortSignal, watch: Watch, began: number) {
+    this.#plan = plan;
+    this.#question = question;
+    this.#ports = ports;
+    this.#signal = signal;
+    this.#watch = watch;
+    this.#began = began;
+    this.#turnsShown = question.turns.length;
+  }
+
+  /** Runs a rewrite or a candidate to its end. */
+  async stage(stage: PlanStage): Promise<void> {
+    const { member } = stage;
+    const { text, turns, system } = this.#question;
+    const rewrite = stage.kind === "rewrite";
+    const words = stage.words === "rewritten" ? (this.#rewritten ?? text) : text;
+    const prompt = rewrite ? rewriterPrompt(member, text, turns) : candidatePrompt(member, words, turns, system);
+    if (!rewrite) this.#turnsShown = Math.min(this.#turnsShown, prompt.turnsShown);
+    const maxTokens = rewrite ? Math.min(REWRITE_TOKENS, member.maxTokens) : member.maxTokens;
+    const from = stage.kind === "candidate" ? this.#began : this.#ports.now();
+    const done = await this.call(stage, { member, messages: prompt.messages, maxTokens }, from + stage.deadlineMs);
+    const recorded = this.record(stage, done, prompt.shortened);
+    if (!rewrite || done.status !== "ok") return;
+    this.#rewritten = usableRewrite(text, done.text);
+    if (this.#rewritten === undefined) {
+      this.#stages.set(stage.id, {
+        ...recorded,
+        status: "dropped",
+        reason: "not usable as a question; the user's own words were used",
+      });
+    }
+  }
+
+  /** Makes one call, announced to whoever watches. */
+  call(stage: PlanStage, call: ModelCall, deadlineMs: number): Promise<Attempted> {
+    this.#watch({ event: "stage-start", stage: stage.kind, member: stage.member.name, model: stage.member.model });
+    const bounds = {
+      deadlineMs: Math.min(deadlineMs, this.#began + this.#plan.totalMs),
+      mostChars: this.#plan.answerBytes,
+      signal: this.#signal,
+    };
+    return attempt(call, bounds, this.#ports);
+  }
+
+  /** Turns what happened into a stage of the answer. */
+  record(stage: PlanStage, done: Attempted, shortened: boolean, id = stage.id): Stage {
+    const { member } = stage;
+    const full = (done.promptTokens ?? 0) + (done.answerTokens ?? 0) >= member.numCtx;
+    const made: Stage = {
+      stage: stage.kind,
+      member: member.name,
+      model: member.model,
+      role: member.role,
+      status: done.status,
+      text: done.text,
+      ms: round(done.endedMs - done.startedMs),
+      startedMs: round(done.startedMs - this.#began),
+      attempts: done.attempts,
+      ...(done.firstTokenMs === undefined ? {} : { firstTokenMs: round(done.firstTokenMs - done.startedMs) }),
+      ...(done.promptTokens === undefined ? {} : { promptTokens: done.promptTokens }),
+      ...(done.answerTokens === undefined ? {} : { answerTokens: done.answerTokens }),
+      ...(shortened || full ? { truncated: true } : {}),
+      ...(done.fault === undefined ? {} : { reason: done.fault.message, code: done.fault.code }),
+    };
+    this.#stages.set(id, made);
+    this.#watch({ event: "stage-end", stage: made });
+    return made;
+  }
+
+  /** Judges what there is. */
+  async conclude(): Promise<Outcome> {
+    if (this.#signal.aborted) throw this.fault("cancelled", "the question was cancelled");
+    const answered = this.#plan.stages.flatMap((stage) => {
+      const made = this.#stages.get(stage.id);
+      if (stage.kind !== "candidate" || made === undefined) return [];
+      if (made.status !== "ok" && made.status !== "cut") return [];
+      return [{ member: stage.id, text: made.text, cut: made.status === "cut" }];
+    });
+    const { fit, dropped } = sift(answered);
+    for (const { answer, why } of dropped) {
+      const made = this.#stages.get(answer.member);
+      if (made !== undefined)
+        this.#stages.set(answer.member, { ...made, status: "dropped", reason: made.reason ?? `not judged: ${why}` });
+    }
+    if (fit.length < this.#plan.quorum) throw this.noAnswer(fit.length);
+    const judged = await decide(
+      fit,
+      this.#plan.stages.find(({ kind }) => kind === "judge"),
+      this.judging(),
+    );
+    if (this.#signal.aborted) throw this.fault("cancelled", "the question was cancelled");
+    return this.outcome(judged, fit);
+  }
+
+  private judging(): Parameters<typeof decide>[2] {
+    return {
+      question: this.#question,
+      random: () => this.#ports.random(),
+      call: (stage, call) => this.call(stage, call, this.#ports.now() + stage.deadlineMs),
+      record: (stage, done, shortened, id) => this.record(stage, done, shortened, id),
+      skip: (stage, reason) => {
+        const { member } = stage;
+        const base = { stage: stage.kind, member: member.name, model: member.model, role: member.role };
+        this.#stages.set(stage.id, {
+          ...base,
+          status: "skipped",
+          text: "",
+          ms: 0,
+          startedMs: round(this.#ports.now() - this.#began),
+          attempts: 0,
+          reason,
+        });
+      },
+    };
+  }
+
+  private outcome(judged: Judged, fit: readonly { member: string; text: string }[]): Outcome {
+    for (const [member, scores] of judged.scores) {
+      const made = this.#stages.get(member);
+      if (made !== undefined) this.#stages.set(member, { ...made, scores });
+    }
+    const winner = fit.find(({ member }) => member === judged.winner);
+    const stage = this.#plan.stages.find(({ id }) => id === judged.winner);
+    if (winner === undefined || stage === undefined)
+      throw new Fault("internal", "the verdict names nobody of the plan");
+    const decision: Decision = { by: judged.by, winner: judged.winner, model: stage.member.model, why: judged.why };
+    this.#watch({ event: "decision", decision });
+    return {
+      answer: winner.text,
+      decision,
+      stages: this.stages(),
+      turnsShown: this.#turnsShown,
+      ms: round(this.#ports.now() - this.#began),
+    };
+  }
+
+  private stages(): Stage[] {
+    return [...this.#stages.entries()].sort(([a], [b]) => this.rank(a) - this.rank(b)).map(([, stage]) => stage);
+  }
+
+  private rank(id: string): number {
+    const index = this.#plan.stages.findIndex((stage) => stage.id === id);
+    return index === -1 ? this.#plan.stages.length : index;
+  }
+
+  private noAnswer(got: number): Fault {
+    const candidates = this.stages().filter(({ stage }) => stage === "candidate");
+    const said = candidates.map((one) => `${one.member} (${one.model}): ${one.reason ?? one.status}`).join("; ");
+    const wanted = this.#plan.quorum;
+    const head =
+      got === 0
+        ? `none of the ${candidates.length} candidate models gave an answer`
+        : `${got} of the ${candidates.length} candidate models gave an answer, want ${wanted}`;
+    return this.fault(
+      "no_answer",
+      `${head}: ${said}. See that these model servers run and are loaded, then ask again`,
+      5,
+    );
+  }
+
+  private fault(code: "no_answer" | "cancelled", message: string, retryAfterSeconds?: number): Fault {
+    return new Fault(code, message, { stages: this.stages(), retryAfterSeconds });
+  }
+}
+
+function round(ms: number): number {
+  return Math.max(0, Math.round(ms * 100) / 100);
+}

@@ -1,0 +1,42 @@
+import type { Member } from "../contracts/ensemble-config.ts";
+
+/** One message to a model. */
+export interface ChatMessage {
+  role: "system" | "user" | "assistant";
+  content: string;
+}
+
+/** One call of a member's model. */
+export interface ModelCall {
+  member: Member;
+  messages: readonly ChatMessage[];
+  /** JSON schema that the answer must satisfy. Absent: free text. */
+  format?: Record<string, unknown>;
+  /** Longest answer, tokens. */
+  maxTokens: number;
+  /** Sampling temperature. Absent: the model's own. */
+  temperature?: number;
+}
+
+/** A part of an answer as it arrives. The last one has `done`. */
+export interface Piece {
+  text: string;
+  done?: {
+    /** `stop`: finished; `length`: cut at maxTokens; anything else as the server said it. */
+    reason: string;
+    promptTokens?: number;
+    answerTokens?: number;
+  };
+}
+
+/** Everything of the outside world that the pipeline needs, so that a test can give it a world of its own. */
+export interface Ports {
+  /** Streams one answer. Closing the iterator or aborting the signal closes the connection. @throws Fault */
+  call(call: ModelCall, signal: AbortSignal): AsyncIterable<Piece>;
+  /** Milliseconds on a clock that only goes forward. */
+  now(): number;
+  /** From 0 (inclusive) to 1 (exclusive). */
+  random(): number;
+  /** Calls `fire` once after so many ms; the answer cancels it. */
+  timer(ms: number, fire: () => void): () => void;
+}
