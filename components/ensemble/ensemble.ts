@@ -1,0 +1,204 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { z } from "zod";
+import type { EnsembleConfigInput, ProfileName } from "../../runtime/contracts/index.ts";
+import {
+  DeadlinesSchema,
+  ENSEMBLE_LABEL,
+  MemberNameSchema,
+  PROFILES,
+  ProfileNameSchema,
+  renderCpu,
+  renderMemory,
+  TAGS_PATH,
+} from "../../runtime/contracts/index.ts";
+import { childName, parseArgs } from "../args.ts";
+import { ImageRefSchema, OLLAMA_IMAGE } from "../image.ts";
+import type { Backend } from "../models/backend.ts";
+import { BackendSchema } from "../models/backend.ts";
+import type { StoreChoice } from "../models/model-store.ts";
+import { ModelStore } from "../models/model-store.ts";
+import { Model } from "../models/model.ts";
+import type { NodeCapacity } from "./fit.ts";
+import { NodeCapacitySchema, planFit, renderMisfit } from "./fit.ts";
+import { modelPolicy, orchestratorPolicy } from "./isolation.ts";
+import type { OrchestratorArgs } from "./orchestrator.ts";
+import { Orchestrator } from "./orchestrator.ts";
+import type { MemberChoice, PlannedMember } from "./plan.ts";
+import { configOf, MembersSchema, quotaOf, workloadsOf } from "./plan.ts";
+
+/** What {@link Ensemble} accepts. */
+export const EnsembleSchema = z
+  .strictObject({
+    image: ImageRefSchema,
+    ollamaImage: ImageRefSchema.default(OLLAMA_IMAGE),
+    namespace: MemberNameSchema.default(ENSEMBLE_LABEL),
+    createNamespace: z.boolean().default(true),
+    profile: ProfileNameSchema.default("default"),
+    backend: BackendSchema.default("scripted"),
+    members: MembersSchema.prefault({}),
+    store: z.custom<StoreChoice>().optional(),
+    deadlines: DeadlinesSchema.optional(),
+    nodes: z.array(NodeCapacitySchema).optional(),
+    isolate: z.boolean().default(true),
+    clients: z.array(z.cidrv4("want an address range such as 192.168.1.0/24")).default([]),
+    quota: z.boolean().default(false),
+    serviceType: z.enum(["ClusterIP", "NodePort", "LoadBalancer"]).default("ClusterIP"),
+  })
+  .superRefine(({ nodes, members, profile }, ctx) => {
+    if (nodes === undefined) return;
+    const fit = planFit(nodes, workloadsOf(members), PROFILES[profile]);
+    if (!fit.fits) ctx.addIssue({ code: "custom", path: ["nodes"], message: renderMisfit(fit) });
+  });
+type Spec = z.output<typeof EnsembleSchema>;
+
+/** Arguments of {@link Ensemble}. */
+export interface EnsembleArgs {
+  /** Image of our runtime, with a tag other than `latest`, or a digest. */
+  image: string;
+  /** Image of the Ollama server, for `backend: "ollama"`. @default "docker.io/ollama/ollama:0.17.1" */
+  ollamaImage?: string;
+  /** Namespace that everything goes into. A change re-creates everything. @default "opus-ai-system" */
+  namespace?: string;
+  /** Whether to make that namespace; if not, it must exist. @default true */
+  createNamespace?: boolean;
+  /** `seed`: the original manifest's probes and spread. `default`: those that hold what the original promises. @default "default" */
+  profile?: ProfileName;
+  /** What answers in the model pods. @default "scripted" */
+  backend?: Backend;
+  /** What differs from the catalogue, by member name: promptimizer, llama, qwen, qwen-small, judge. @default - nothing */
+  members?: Record<string, MemberChoice>;
+  /** Where weights are kept. @default - `{ kind: "node" }`; in the seed's profile `{ kind: "ephemeral" }`, as there */
+  store?: StoreChoice;
+  /** How long each stage of a question may take, ms. @default - the orchestrator's own */
+  deadlines?: EnsembleConfigInput["deadlines"];
+  /** The cluster's machines. If given, an ensemble that does not fit them is refused at preview. @default - not checked */
+  nodes?: NodeCapacity[];
+  /** Whether network policies keep the models reachable by the orchestrator only. @default true */
+  isolate?: boolean;
+  /** Address ranges (CIDR) that may reach the service beside the pods of its namespace. @default - none */
+  clients?: string[];
+  /** Whether to limit the namespace to what the ensemble needs during a rollout. @default false */
+  quota?: boolean;
+  /** How the service is reached; all but `ClusterIP` open it to your network, and it has no login. @default "ClusterIP" */
+  serviceType?: OrchestratorArgs["serviceType"];
+}
+
+/** Five models and the service that asks them, from one Kubernetes provider in `opts` to a judged answer. */
+export class Ensemble extends pulumi.ComponentResource {
+  /** `http://opus-orchestrator.<namespace>.svc:8080`, in the cluster; resolves only after the service can answer. */
+  readonly url: pulumi.Output<string>;
+  /** Namespace that everything is in. */
+  readonly namespace: pulumi.Output<string>;
+  readonly #models: ReadonlyMap<string, Model>;
+  readonly #orchestrator: Orchestrator;
+  readonly #store: ModelStore;
+
+  constructor(name: string, args: EnsembleArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("gorkheavy:ensemble:Ensemble", name, args, opts);
+    const spec = parseArgs(this, EnsembleSchema, args);
+
+    const space = spec.createNamespace
+      ? new k8s.core.v1.Namespace(name, namespaceFor(spec), { parent: this })
+      : undefined;
+    this.namespace = space === undefined ? pulumi.output(spec.namespace) : space.metadata.name;
+    const fences = this.#fence(name, spec);
+    const choice: StoreChoice = spec.store ?? { kind: spec.profile === "seed" ? "ephemeral" : "node" };
+    this.#store = new ModelStore(childName(name, "store"), { ...choice, namespace: this.namespace }, { parent: this });
+    this.#models = new Map(
+      spec.members.map((member) => [member.name, this.#model(name, member, spec, fences)] as const),
+    );
+    this.#orchestrator = new Orchestrator(
+      childName(name, "orchestrator"),
+      {
+        namespace: this.namespace,
+        image: spec.image,
+        profile: spec.profile,
+        serviceType: spec.serviceType,
+        config: configOf(spec.members, PROFILES[spec.profile], spec.deadlines),
+        // An Ollama server cannot tell whether weights are loaded; its pod is only behind its Service once they are.
+        ...(spec.backend === "ollama" ? { waitPath: TAGS_PATH } : {}),
+      },
+      { parent: this, dependsOn: fences },
+    );
+    this.url = this.#orchestrator.url;
+    this.registerOutputs({ url: this.url, namespace: this.namespace });
+  }
+
+  /** The parts, for what the arguments do not reach. Models by member name. */
+  get nodes(): { models: ReadonlyMap<string, Model>; orchestrator: Orchestrator; store: ModelStore } {
+    return { models: this.#models, orchestrator: this.#orchestrator, store: this.#store };
+  }
+
+  /** What must be in place before a first pod runs. */
+  #fence(name: string, spec: Spec): pulumi.Resource[] {
+    const metadata = (token: string): k8s.types.input.meta.v1.ObjectMeta => ({
+      name: token,
+      namespace: this.namespace,
+      labels: { ensemble: ENSEMBLE_LABEL },
+    });
+    const policies: [string, k8s.types.input.networking.v1.NetworkPolicySpec][] = spec.isolate
+      ? [
+          ["models-only-from-orchestrator", modelPolicy(spec.backend === "ollama")],
+          ["orchestrator", orchestratorPolicy(spec.serviceType === "ClusterIP" ? spec.clients : "everybody")],
+        ]
+      : [];
+    const fences: pulumi.Resource[] = policies.map(
+      ([token, policy]) =>
+        new k8s.networking.v1.NetworkPolicy(
+          childName(name, `policy-${token}`),
+          { metadata: metadata(token), spec: policy },
+          { parent: this },
+        ),
+    );
+    if (!spec.quota) return fences;
+    const quota = { metadata: metadata("ensemble"), spec: { hard: renderQuota(spec.members) } };
+    return [...fences, new k8s.core.v1.ResourceQuota(childName(name, "quota"), quota, { parent: this })];
+  }
+
+  #model(name: string, member: PlannedMember, spec: Spec, fences: pulumi.Resource[]): Model {
+    return new Model(
+      childName(name, member.name),
+      {
+        name: member.name,
+        model: member.model,
+        namespace: this.namespace,
+        image: spec.backend === "ollama" ? spec.ollamaImage : spec.image,
+        backend: spec.backend,
+        profile: spec.profile,
+        replicas: member.replicas,
+        resources: member.resources,
+        store: this.#store,
+      },
+      { parent: this, dependsOn: fences },
+    );
+  }
+}
+
+/** Pure: the namespace, in which no pod may be more than `restricted` allows. */
+function namespaceFor(spec: Spec): k8s.types.input.core.v1.Namespace {
+  return {
+    metadata: {
+      name: spec.namespace,
+      labels: {
+        ensemble: ENSEMBLE_LABEL,
+        "app.kubernetes.io/part-of": ENSEMBLE_LABEL,
+        "app.kubernetes.io/managed-by": "gorkheavy",
+        "pod-security.kubernetes.io/enforce": "restricted",
+        "pod-security.kubernetes.io/audit": "restricted",
+        "pod-security.kubernetes.io/warn": "restricted",
+      },
+    },
+  };
+}
+
+/** Pure: the quota's figures as Kubernetes names them. */
+function renderQuota(members: readonly PlannedMember[]): Record<string, string> {
+  const { requests, limits } = quotaOf(members);
+  return {
+    "requests.cpu": renderCpu(requests.cpuMillicores),
+    "requests.memory": renderMemory(requests.memoryMib),
+    "limits.cpu": renderCpu(limits.cpuMillicores),
+    "limits.memory": renderMemory(limits.memoryMib),
+  };
+}

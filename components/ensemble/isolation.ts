@@ -1,0 +1,61 @@
+import type * as k8s from "@pulumi/kubernetes";
+import { MODEL_PORT, ORCHESTRATOR_PORT } from "../../runtime/contracts/index.ts";
+import { ensembleSelector } from "../labels.ts";
+
+type Policy = k8s.types.input.networking.v1.NetworkPolicySpec;
+
+/** Asking names of CoreDNS, by UDP and, for long answers, TCP. K3s runs it in kube-system with this label. */
+const toDns: k8s.types.input.networking.v1.NetworkPolicyEgressRule = {
+  to: [
+    {
+      namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "kube-system" } },
+      podSelector: { matchLabels: { "k8s-app": "kube-dns" } },
+    },
+  ],
+  ports: [
+    { port: 53, protocol: "UDP" },
+    { port: 53, protocol: "TCP" },
+  ],
+};
+
+/**
+ * Models are reachable from the orchestrator only. Ollama has no login, so this is what keeps it private.
+ * @param downloads whether the pods fetch weights themselves, over HTTPS from anywhere.
+ */
+export function modelPolicy(downloads: boolean): Policy {
+  return {
+    podSelector: { matchLabels: ensembleSelector("model") },
+    policyTypes: ["Ingress", "Egress"],
+    ingress: [
+      {
+        from: [{ podSelector: { matchLabels: ensembleSelector("orchestrator") } }],
+        ports: [{ port: MODEL_PORT, protocol: "TCP" }],
+      },
+    ],
+    egress: downloads ? [toDns, { ports: [{ port: 443, protocol: "TCP" }] }] : [toDns],
+  };
+}
+
+/**
+ * The orchestrator talks to its models and to nobody else.
+ * @param clients address ranges (CIDR) that reach it beside the pods of its own namespace and `kubectl port-forward`, which enters the
+ * pod through its node; or everybody.
+ */
+export function orchestratorPolicy(clients: readonly string[] | "everybody"): Policy {
+  const from = [
+    { podSelector: {} },
+    ...(clients === "everybody" ? [] : clients.map((cidr) => ({ ipBlock: { cidr } }))),
+  ];
+  return {
+    podSelector: { matchLabels: ensembleSelector("orchestrator") },
+    policyTypes: ["Ingress", "Egress"],
+    ingress: [{ ...(clients === "everybody" ? {} : { from }), ports: [{ port: ORCHESTRATOR_PORT, protocol: "TCP" }] }],
+    egress: [
+      toDns,
+      {
+        to: [{ podSelector: { matchLabels: ensembleSelector("model") } }],
+        ports: [{ port: MODEL_PORT, protocol: "TCP" }],
+      },
+    ],
+  };
+}

@@ -1,0 +1,124 @@
+import { z } from "zod";
+import type {
+  CatalogueModel,
+  EnsembleConfigInput,
+  Profile,
+  Quantity,
+  Resources,
+} from "../../runtime/contracts/index.ts";
+import {
+  CATALOGUE,
+  modelNamed,
+  ModelRefSchema,
+  ORCHESTRATOR_NAME,
+  ORCHESTRATOR_PORT,
+  ORCHESTRATOR_RESOURCES,
+  QuantitySchema,
+  ResourcesSchema,
+  threadsFor,
+  totalOf,
+} from "../../runtime/contracts/index.ts";
+import { addressOf } from "../models/model.ts";
+import type { Workload } from "./fit.ts";
+
+/** What may be chosen for one member; whatever is left out is the catalogue's. */
+export const MemberChoiceSchema = z.strictObject({
+  model: ModelRefSchema.optional(),
+  replicas: z.int().min(0).max(64).optional(),
+  resources: z
+    .strictObject({ requests: QuantitySchema.partial().optional(), limits: QuantitySchema.partial().optional() })
+    .optional(),
+});
+
+/** What may be chosen for one member of the ensemble. */
+export interface MemberChoice {
+  /** Model to run, `family:tag`. @default - the catalogue's for this member */
+  model?: string;
+  /** Pods, 0 to 64; with 0 the ensemble works without it. @default 1 */
+  replicas?: number;
+  /** Figures that differ from the catalogue's for the model, millicores and MiB. @default - none */
+  resources?: { requests?: Partial<Quantity>; limits?: Partial<Quantity> };
+}
+
+/** Choices by member name. Every bad one is reported at its own path. */
+export const MembersSchema = z.record(z.string(), MemberChoiceSchema).transform((choices, ctx) => {
+  for (const name of Object.keys(choices)) {
+    if (modelNamed(name) !== undefined) continue;
+    ctx.addIssue({ code: "custom", path: [name], message: `want one of ${listOf((entry) => entry.name)}` });
+  }
+  return CATALOGUE.flatMap((entry): PlannedMember[] => {
+    const choice = choices[entry.name] ?? {};
+    const model = choice.model ?? entry.model;
+    const figures = mergeResources(CATALOGUE.find((known) => known.model === model)?.resources, choice.resources);
+    const parsed = ResourcesSchema.safeParse(figures);
+    if (parsed.success) return [{ ...entry, model, resources: parsed.data, replicas: choice.replicas ?? 1 }];
+    if (CATALOGUE.every((known) => known.model !== model)) {
+      ctx.addIssue({
+        code: "custom",
+        path: [entry.name, "model"],
+        message: `want one of ${listOf((known) => known.model)}; for another model give all its resources too`,
+      });
+      return [];
+    }
+    for (const issue of parsed.error.issues) {
+      ctx.addIssue({ code: "custom", path: [entry.name, "resources", ...issue.path], message: issue.message });
+    }
+    return [];
+  });
+});
+
+/** A member with everything decided. */
+export interface PlannedMember extends CatalogueModel {
+  replicas: number;
+}
+
+/** Pure: the orchestrator's configuration for these members. Those without pods are left out. */
+export function configOf(
+  members: readonly PlannedMember[],
+  profile: Profile,
+  deadlines?: EnsembleConfigInput["deadlines"],
+): EnsembleConfigInput {
+  return {
+    members: members
+      .filter((member) => member.replicas > 0)
+      .map(({ name, role, model, prompt, resources }) => ({
+        name,
+        role,
+        model,
+        prompt,
+        url: addressOf(name),
+        api: "ollama",
+        ...(profile.threadsFollowCpuLimit ? { numThread: threadsFor(resources.limits.cpuMillicores) } : {}),
+      })),
+    ...(deadlines === undefined ? {} : { deadlines }),
+    listen: { host: "0.0.0.0", port: ORCHESTRATOR_PORT },
+  };
+}
+
+/** Pure: every Deployment of the ensemble with what its pods ask for, the orchestrator's last. */
+export function workloadsOf(members: readonly PlannedMember[]): Workload[] {
+  return [
+    ...members.map(({ name, replicas, resources }) => ({ name, replicas, requests: resources.requests })),
+    { name: ORCHESTRATOR_NAME, replicas: 1, requests: ORCHESTRATOR_RESOURCES.requests },
+  ];
+}
+
+/** Pure: what all pods may ask for and use, twice over, so that a rollout can run new pods beside old ones. */
+export function quotaOf(members: readonly PlannedMember[]): Resources {
+  const all = [
+    ...members.flatMap(({ replicas, resources }) => Array<Resources>(replicas * 2).fill(resources)),
+    ...Array<Resources>(2).fill(ORCHESTRATOR_RESOURCES),
+  ];
+  return { requests: totalOf(all.map((r) => r.requests)), limits: totalOf(all.map((r) => r.limits)) };
+}
+
+function mergeResources(base: Resources | undefined, choice: MemberChoice["resources"]): unknown {
+  return {
+    requests: { ...base?.requests, ...choice?.requests },
+    limits: { ...base?.limits, ...choice?.limits },
+  };
+}
+
+function listOf(field: (entry: CatalogueModel) => string): string {
+  return CATALOGUE.map(field).join(", ");
+}
