@@ -14,13 +14,17 @@ const stampFile = join(root, "node_modules", ".gorkheavy-lock");
 const pinnedNode = join(root, "node_modules", "node", "bin", "node");
 
 if (Number(process.versions.node.split(".")[0]) < OLDEST_NODE_MAJOR) {
-  fail(`Node ${process.versions.node} is too old: this project needs Node ${OLDEST_NODE_MAJOR} or newer. Install it and run the command again.`);
+  fail(
+    `Node ${process.versions.node} is too old: this project needs Node ${OLDEST_NODE_MAJOR} or newer. Install it and run the command again.`,
+  );
 }
 installPackages();
 run();
 
 function installPackages() {
-  const wanted = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
+  const wanted = createHash("sha256")
+    .update(readFileSync(join(root, "package-lock.json")))
+    .digest("hex");
   const have = existsSync(stampFile) ? readFileSync(stampFile, "utf8") : "";
   if (have === wanted && existsSync(pinnedNode)) return;
   const started = Date.now();
@@ -32,11 +36,15 @@ function installPackages() {
     // The Pulumi SDKs' install scripts look for provider plugins on GitHub; the lab brings its own.
     env: { ...process.env, PULUMI_SKIP_PLUGIN_INSTALL: "true" },
   });
-  if (npm.error) fail(`packages: npm could not be started (${npm.error.message}). Install npm and run the command again.`);
+  if (npm.error)
+    fail(`packages: npm could not be started (${npm.error.message}). Install npm and run the command again.`);
   if (npm.status !== 0) {
-    fail(`packages: npm ci failed with exit code ${npm.status}. Its last words:\n${`${npm.stdout}${npm.stderr}`.trim().split("\n").slice(-15).join("\n")}`);
+    fail(
+      `packages: npm ci failed with exit code ${npm.status}. Its last words:\n${`${npm.stdout}${npm.stderr}`.trim().split("\n").slice(-15).join("\n")}`,
+    );
   }
-  if (!existsSync(pinnedNode)) fail("packages: the npm package `node` brought no binary for this platform. Linux on x64 or arm64 is supported.");
+  if (!existsSync(pinnedNode))
+    fail("packages: the npm package `node` brought no binary for this platform. Linux on x64 or arm64 is supported.");
   writeFileSync(stampFile, wanted);
   process.stderr.write(`packages: installed in ${((Date.now() - started) / 1000).toFixed(0)} s\n`);
 }
@@ -50,7 +58,8 @@ function run() {
     env: { ...process.env, PATH: `${bin}:${process.env.PATH ?? ""}` },
   });
   // A terminal's Ctrl-C reaches the child by itself; a signal sent to this process alone has to be passed on.
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => (signal === "SIGINT" && process.stdin.isTTY) || child.kill(signal));
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
+    process.on(signal, () => (signal === "SIGINT" && process.stdin.isTTY) || child.kill(signal));
   child.on("error", (error) => fail(`setup: ${entry} could not be started: ${error.message}`));
   child.on("exit", (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
 }

@@ -23,7 +23,10 @@ export interface ImageConfig {
  * @param images each image's root folder and its config
  * @param archivePath file to write; appears whole or not at all
  */
-export async function packImages(images: { rootDir: string; config: ImageConfig }[], archivePath: string): Promise<void> {
+export async function packImages(
+  images: { rootDir: string; config: ImageConfig }[],
+  archivePath: string,
+): Promise<void> {
   await mkdir(dirname(archivePath), { recursive: true });
   const work = await mkdtemp(join(dirname(archivePath), ".pack-"));
   try {
@@ -50,7 +53,10 @@ export async function packImages(images: { rootDir: string; config: ImageConfig 
 
 /** SHA-256 of a file, lower-case hex. */
 export async function sha256(path: string): Promise<string> {
-  if ((await stat(path)).size < 64 * 1024 * 1024) return createHash("sha256").update(await readFile(path)).digest("hex");
+  if ((await stat(path)).size < 64 * 1024 * 1024)
+    return createHash("sha256")
+      .update(await readFile(path))
+      .digest("hex");
   const { stdout } = await execa("sha256sum", [path]);
   return stdout.slice(0, 64);
 }

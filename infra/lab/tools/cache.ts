@@ -45,7 +45,9 @@ export async function cached(
   if (await isComplete(dir)) return { dir, made: false, ms: Date.now() - started };
 
   await mkdir(parent, { recursive: true });
-  const release = await acquireLock(join(parent, `.${version}.lock`), `making ${name} ${version}`, { waitMs: WAIT_FOR_OTHER_MS });
+  const release = await acquireLock(join(parent, `.${version}.lock`), `making ${name} ${version}`, {
+    waitMs: WAIT_FOR_OTHER_MS,
+  });
   try {
     if (await isComplete(dir)) return { dir, made: false, ms: Date.now() - started };
     await rm(dir, { recursive: true, force: true });

@@ -37,12 +37,16 @@ export async function download(
     } catch (error) {
       if (error instanceof Unreachable || error instanceof WrongDigest) throw error;
       lastError = error;
-      options.report?.(`${url}: ${describe(error)}; going on from ${await sizeOf(partial)} bytes (try ${attempt} of ${ATTEMPTS})`);
+      options.report?.(
+        `${url}: ${describe(error)}; going on from ${await sizeOf(partial)} bytes (try ${attempt} of ${ATTEMPTS})`,
+      );
       // A try that brought something does not count against the source.
       if ((await sizeOf(partial)) > before) attempt = Math.min(attempt, ATTEMPTS - 1);
     }
   }
-  throw new Error(`${url}: download failed after ${ATTEMPTS} tries (${describe(lastError)}). Run the command again: it goes on where it stopped.`);
+  throw new Error(
+    `${url}: download failed after ${ATTEMPTS} tries (${describe(lastError)}). Run the command again: it goes on where it stopped.`,
+  );
 }
 
 /** The text of a small file at `url`. @throws Unreachable */
@@ -59,7 +63,8 @@ export function digestIn(listing: string, file: string): string {
     return match?.[1] !== undefined && match[2] === file ? [match[1]] : [];
   });
   const [digest, ...others] = digests;
-  if (digest === undefined || others.length > 0) throw new Error(`checksum list: names ${file} ${digests.length} times, expected once`);
+  if (digest === undefined || others.length > 0)
+    throw new Error(`checksum list: names ${file} ${digests.length} times, expected once`);
   return digest;
 }
 
@@ -67,7 +72,11 @@ class WrongDigest extends Error {
   override readonly name = "WrongDigest";
 }
 
-async function fetchRest(url: string, partial: string, options: { report?: Report; answerTimeoutMs?: number }): Promise<void> {
+async function fetchRest(
+  url: string,
+  partial: string,
+  options: { report?: Report; answerTimeoutMs?: number },
+): Promise<void> {
   const have = await sizeOf(partial);
   const abort = new AbortController();
   let timer = setTimeout(() => abort.abort(new Error("no answer")), options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS);
@@ -118,7 +127,9 @@ async function check(url: string, partial: string, expected: string | undefined)
   const actual = hash.digest("hex");
   if (actual === expected) return;
   await rm(partial, { force: true });
-  throw new WrongDigest(`${url}: sha256 is ${actual}, expected ${expected}. The file was thrown away; check the pinned digest or the source.`);
+  throw new WrongDigest(
+    `${url}: sha256 is ${actual}, expected ${expected}. The file was thrown away; check the pinned digest or the source.`,
+  );
 }
 
 async function sizeOf(path: string): Promise<number> {

@@ -7,11 +7,15 @@ const OLDEST_GO_MINOR = 25;
 /** The version of the `go` on PATH, e.g. `1.26.8`. @throws Error when there is none or it is too old */
 export async function goVersion(): Promise<string> {
   const { stdout } = await execa("go", ["env", "GOVERSION"]).catch(() => {
-    throw new Error("go: not found on PATH. Install Go 1.25 or newer (https://go.dev/dl): the lab builds from source what it cannot download.");
+    throw new Error(
+      "go: not found on PATH. Install Go 1.25 or newer (https://go.dev/dl): the lab builds from source what it cannot download.",
+    );
   });
   const match = /^go(1\.(\d+)\S*)$/.exec(stdout.trim());
   if (!match?.[1] || Number(match[2]) < OLDEST_GO_MINOR) {
-    throw new Error(`go: found ${stdout.trim()}, need 1.${OLDEST_GO_MINOR} or newer. Install a newer Go (https://go.dev/dl).`);
+    throw new Error(
+      `go: found ${stdout.trim()}, need 1.${OLDEST_GO_MINOR} or newer. Install a newer Go (https://go.dev/dl).`,
+    );
   }
   return match[1];
 }
@@ -21,7 +25,14 @@ export async function goVersion(): Promise<string> {
  * @throws Error with the compiler's last lines
  */
 export async function go(args: string[], dir: string, report: Report, env: Record<string, string> = {}): Promise<void> {
-  const child = execa("go", args, { cwd: dir, env: { GOFLAGS: "", ...env }, stdin: "ignore", stdout: "ignore", stderr: "pipe", buffer: false });
+  const child = execa("go", args, {
+    cwd: dir,
+    env: { GOFLAGS: "", ...env },
+    stdin: "ignore",
+    stdout: "ignore",
+    stderr: "pipe",
+    buffer: false,
+  });
   const tail: string[] = [];
   let modules = 0;
   let packages = 0;

@@ -16,11 +16,12 @@ export interface LockHolder {
 /** Raised by `acquireLock` when another living process holds the lock. */
 export class LockHeld extends Error {
   override readonly name = "LockHeld";
-  constructor(
-    readonly path: string,
-    readonly holder: LockHolder,
-  ) {
+  readonly path: string;
+  readonly holder: LockHolder;
+  constructor(path: string, holder: LockHolder) {
     super(`process ${holder.pid} (${holder.purpose}, since ${holder.since}) holds ${path}`);
+    this.path = path;
+    this.holder = holder;
   }
 }
 
@@ -42,7 +43,11 @@ export async function processStartTicks(pid: number): Promise<string | undefined
  * @returns a function that gives the lock back
  * @throws LockHeld
  */
-export async function acquireLock(path: string, purpose: string, options: { waitMs?: number } = {}): Promise<() => Promise<void>> {
+export async function acquireLock(
+  path: string,
+  purpose: string,
+  options: { waitMs?: number } = {},
+): Promise<() => Promise<void>> {
   await mkdir(dirname(path), { recursive: true });
   const mine: LockHolder = {
     pid: process.pid,
@@ -82,7 +87,12 @@ export async function readLock(path: string): Promise<LockHolder | undefined> {
 
 /** Writes the lock of another process, e.g. of a daemon that was just started, in one step. */
 export async function writeLock(path: string, pid: number, purpose: string): Promise<void> {
-  const holder: LockHolder = { pid, startTicks: (await processStartTicks(pid)) ?? "", purpose, since: new Date().toISOString() };
+  const holder: LockHolder = {
+    pid,
+    startTicks: (await processStartTicks(pid)) ?? "",
+    purpose,
+    since: new Date().toISOString(),
+  };
   await writeFile(path, JSON.stringify(holder), { mode: 0o600 });
 }
 
@@ -91,7 +101,10 @@ function parseHolder(text: string): LockHolder | undefined {
     const value: unknown = JSON.parse(text);
     if (typeof value !== "object" || value === null) return undefined;
     const { pid, startTicks, purpose, since } = value as Record<string, unknown>;
-    return typeof pid === "number" && typeof startTicks === "string" && typeof purpose === "string" && typeof since === "string"
+    return typeof pid === "number" &&
+      typeof startTicks === "string" &&
+      typeof purpose === "string" &&
+      typeof since === "string"
       ? { pid, startTicks, purpose, since }
       : undefined;
   } catch {

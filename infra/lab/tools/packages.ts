@@ -35,22 +35,33 @@ export async function missingPrograms(
  * Installs what is missing with apt on Debian and Ubuntu; elsewhere, and with `install: false`, names it and fails.
  * @throws Error naming each program, its package and the command that installs them
  */
-export async function ensurePrograms(options: { install: boolean; report: Report; env?: NodeJS.ProcessEnv; osRelease?: string }): Promise<string[]> {
+export async function ensurePrograms(options: {
+  install: boolean;
+  report: Report;
+  env?: NodeJS.ProcessEnv;
+  osRelease?: string;
+}): Promise<string[]> {
   const missing = await missingPrograms(SYSTEM_PROGRAMS, options.env);
   if (missing.length === 0) return [];
   const packages = [...new Set(missing.map((m) => m.package))];
   const listing = missing.map((m) => `${m.program} (package ${m.package}, for ${m.for})`).join(", ");
   const command = `apt-get update && apt-get install -y --no-install-recommends ${packages.join(" ")}`;
-  if (!options.install) throw new Error(`--no-install: these system programs are missing: ${listing}. Install them: ${command}`);
+  if (!options.install)
+    throw new Error(`--no-install: these system programs are missing: ${listing}. Install them: ${command}`);
   if (!(await isDebianLike(options.osRelease ?? "/etc/os-release"))) {
-    throw new Error(`These system programs are missing: ${listing}. Only Debian and Ubuntu packages are installed by the lab; install yours by hand.`);
+    throw new Error(
+      `These system programs are missing: ${listing}. Only Debian and Ubuntu packages are installed by the lab; install yours by hand.`,
+    );
   }
   options.report(`installing system packages ${packages.join(", ")}`);
   const env = { DEBIAN_FRONTEND: "noninteractive" };
   await apt(["update"], env);
   await apt(["install", "-y", "--no-install-recommends", ...packages], env);
   const still = await missingPrograms(missing, options.env);
-  if (still.length > 0) throw new Error(`apt-get installed ${packages.join(", ")}, but ${still.map((m) => m.program).join(", ")} is still not on PATH.`);
+  if (still.length > 0)
+    throw new Error(
+      `apt-get installed ${packages.join(", ")}, but ${still.map((m) => m.program).join(", ")} is still not on PATH.`,
+    );
   return packages;
 }
 

@@ -17,7 +17,10 @@ const RELEASES = "https://get.pulumi.com/releases/sdk";
  * The `pulumi` command: from PATH, else the official release, else built from the Go module proxy.
  * @param options.releases where releases are downloaded from; tests name a server of their own
  */
-export async function resolvePulumi(report: Report, options: { releases?: string; searchPath?: boolean; cacheRoot?: string } = {}): Promise<Resolved> {
+export async function resolvePulumi(
+  report: Report,
+  options: { releases?: string; searchPath?: boolean; cacheRoot?: string } = {},
+): Promise<Resolved> {
   const started = Date.now();
   if (options.searchPath !== false) {
     const found = await onPath();
@@ -45,7 +48,10 @@ export async function resolvePulumi(report: Report, options: { releases?: string
 
 async function onPath(): Promise<{ path: string; version: string } | undefined> {
   try {
-    const { stdout } = await execa("pulumi", ["version"], { env: { PULUMI_SKIP_UPDATE_CHECK: "true" }, timeout: 10_000 });
+    const { stdout } = await execa("pulumi", ["version"], {
+      env: { PULUMI_SKIP_UPDATE_CHECK: "true" },
+      timeout: 10_000,
+    });
     const match = /^v?(3\.(\d+)\.\S+)/.exec(stdout.trim());
     if (!match?.[1] || Number(match[2]) < OLDEST_ON_PATH_MINOR) return undefined;
     const { stdout: path } = await execa("sh", ["-c", "command -v pulumi"]);
@@ -72,7 +78,17 @@ async function fromModules(dir: string, report: Report): Promise<void> {
   await goVersion();
   const version = `-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=${PULUMI_VERSION}`;
   await go(
-    ["build", "-v", "-mod=readonly", "-trimpath", "-ldflags", `-s -w ${version}`, "-o", join(dir, "pulumi"), "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"],
+    [
+      "build",
+      "-v",
+      "-mod=readonly",
+      "-trimpath",
+      "-ldflags",
+      `-s -w ${version}`,
+      "-o",
+      join(dir, "pulumi"),
+      "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+    ],
     join(import.meta.dirname, "pulumi"),
     report,
   );

@@ -1,0 +1,136 @@
+import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { datacentreStatus, startDatacentre } from "../datacentre/start.ts";
+import { DatacentreConfig, PROXMOX_HOSTS, datacentreConfigFile, tokenFile } from "../datacentre/config.ts";
+import type { Lab } from "../lab.ts";
+import { isolated } from "../nodes/isolation.ts";
+import { checkRequirements } from "../nodes/requirements.ts";
+import { issueLabCertificates } from "../pve/certificates.ts";
+import { runEngine } from "../stack/engine.ts";
+import { countChanged, type EngineDone, type EngineRequest } from "../stack/request.ts";
+import { acquireLock, LockHeld, readLock } from "../tools/lock.ts";
+import { ensurePrograms } from "../tools/packages.ts";
+import { repositoryRoot } from "../tools/paths.ts";
+import { type Material, gatherMaterial } from "./material.ts";
+import { keepOutputs, openOrchestrator } from "./outputs.ts";
+import { seconds, step, type Terminal } from "./terminal.ts";
+
+/** Aims of the whole way, ms; printed beside what was measured. Source: the project's own targets, README "How long it takes". */
+const AIMS_MS = { cold: 15 * 60_000, fromCaches: 120_000, unchanged: 20_000 } as const;
+
+/** What `up` found and did. */
+export interface UpResult {
+  /** Resources created, changed or deleted; 0 when everything was as it should be. */
+  changed: number;
+  ms: number;
+}
+
+/**
+ * Brings the lab to what the stack's settings say: tools, datacentre, then a real `pulumi up`. Safe to repeat, and to
+ * run after a kill at any moment.
+ */
+export async function up(lab: Lab, options: { install: boolean }, to: Terminal): Promise<UpResult> {
+  const started = Date.now();
+  const unlock = await holdLab(lab, "npm run lab (up)");
+  try {
+    await ensurePrograms({ install: options.install, report: (line) => to.say(line) });
+    await checkRequirements();
+    const hadMaterial = existsSync(join(lab.stateDir, "..")) && Boolean(await datacentreStatus(lab));
+    const material = await gatherMaterial(to);
+    await ensureDatacentre(lab, material, to);
+    const done = await step("pulumi up", to, (report) =>
+      runEngine(
+        engineRequest(lab, material.pulumi.path, material.overrides, "up"),
+        isolated(lab.name, [], "network"),
+        reportAll(to, report),
+      ),
+    );
+    await keepOutputs(lab, done.outputs);
+    const changed = countChanged(done.changes);
+    to.say(
+      changed === 0 ? `nothing changed (${total(done)} resources)` : `${changed} of ${total(done)} resources changed`,
+    );
+    await openOrchestrator(lab, material.k3s.path);
+    const ms = Date.now() - started;
+    const aim = changed === 0 ? "unchanged" : hadMaterial ? "fromCaches" : "fromCaches";
+    to.say(
+      `ready in ${seconds(ms)} (aim: ${aim === "unchanged" ? "unchanged" : "from caches"} at most ${seconds(AIMS_MS[aim])}, with empty caches ${AIMS_MS.cold / 60_000} min)`,
+    );
+    return { changed, ms };
+  } finally {
+    await unlock();
+  }
+}
+
+/** The engine's progress lines are all told: each is a resource that changed, or what a long step waits for. */
+function reportAll(to: Terminal, _report: (line: string) => void): (line: string) => void {
+  return (line) => to.say(`pulumi: ${line}`);
+}
+
+function total(done: EngineDone): number {
+  return Object.values(done.changes).reduce((sum, count) => sum + count, 0);
+}
+
+/** What the engine is asked for the lab's own stack. */
+export function engineRequest(
+  lab: Lab,
+  pulumiPath: string,
+  overrides: Record<string, unknown>,
+  action: EngineRequest["action"],
+): EngineRequest {
+  return {
+    action,
+    stackName: "lab",
+    dir: join(lab.stateDir, "engine"),
+    pulumiPath,
+    caFile: lab.caFile,
+    tokenFile: tokenFile(lab),
+    overrides,
+  };
+}
+
+/**
+ * Takes the lab for one command.
+ * @throws Error that names who has it: another command, or a datacentre that another checkout started
+ */
+export async function holdLab(lab: Lab, purpose: string): Promise<() => Promise<void>> {
+  const release = await acquireLock(lab.operationLock, purpose).catch((error: unknown) => {
+    if (!(error instanceof LockHeld)) throw error;
+    throw new Error(
+      `Lab "${lab.name}" is in use: ${error.message}. Wait for it, end it, or use another lab with --name.`,
+    );
+  });
+  const running = await readLock(lab.datacentreLock);
+  const config = await readFile(datacentreConfigFile(lab), "utf8").catch(() => undefined);
+  const known = config === undefined ? undefined : DatacentreConfig.safeParse(JSON.parse(config)).data;
+  if (running && known?.root !== repositoryRoot) {
+    await release();
+    const from = known ? `the checkout ${known.root}` : "another user or state folder";
+    throw new Error(
+      `Lab "${lab.name}" is held by process ${running.pid}, started from ${from} at ${running.since}. Take it down there, or use another lab with --name.`,
+    );
+  }
+  return release;
+}
+
+async function ensureDatacentre(lab: Lab, material: Material, to: Terminal): Promise<void> {
+  const config: DatacentreConfig = {
+    lab: lab.name,
+    root: repositoryRoot,
+    files: material.files,
+    rootfs: material.rootfs,
+    runtimeImage: material.runtimeImage,
+  };
+  await mkdir(lab.stateDir, { recursive: true, mode: 0o700 });
+  const before = await readFile(datacentreConfigFile(lab), "utf8").catch(() => "");
+  const running = await datacentreStatus(lab);
+  if (running && before === JSON.stringify(config)) return;
+  if (!existsSync(tokenFile(lab))) await writeFile(tokenFile(lab), `root@pam!lab=${randomUUID()}\n`, { mode: 0o600 });
+  const certificates = await issueLabCertificates(join(lab.stateDir, "certificates"), PROXMOX_HOSTS);
+  await copyFile(certificates.caFile, lab.caFile);
+  // A running datacentre reads its configuration at each request; only a stopped one has to be started.
+  if (running) await writeFile(datacentreConfigFile(lab), JSON.stringify(config), { mode: 0o600 });
+  else await step("datacentre", to, () => startDatacentre(lab, config));
+}
