@@ -1,11 +1,11 @@
 import * as grpc from "@grpc/grpc-js";
 import engineGrpc from "@pulumi/pulumi/proto/engine_grpc_pb.js";
 import enginePb from "@pulumi/pulumi/proto/engine_pb.js";
-import type { LogLevel } from "./provider.ts";
+import type { Log, LogLevel } from "./provider.ts";
 
 /** Lines for the engine's output, each tied to a resource. */
 export interface EngineLog {
-  log(level: LogLevel, urn: string, text: string): void;
+  forResource: (urn: string) => Log;
   /** The engine may name another address after the start (Attach, Handshake). */
   connect(address: string): void;
   /** Resolves when every line was taken by the engine or has failed; call it before an answer that ends an operation. */
@@ -16,7 +16,8 @@ export interface EngineLog {
 /** Logs over the engine's gRPC. Without an address, lines go to stderr. A lost line never fails an operation. */
 export function createEngineLog(address: string | undefined): EngineLog {
   let client: InstanceType<typeof engineGrpc.EngineClient> | undefined;
-  const pending = new Set<Promise<void>>();
+  // One line after the other, or the engine may show them in another order.
+  let sent: Promise<void> = Promise.resolve();
   const connect = (target: string): void => {
     client?.close();
     client = new engineGrpc.EngineClient(target, grpc.credentials.createInsecure());
@@ -24,7 +25,7 @@ export function createEngineLog(address: string | undefined): EngineLog {
   if (address !== undefined && address !== "") connect(address);
   return {
     connect,
-    log(level, urn, text) {
+    forResource: (urn) => (level, text, options) => {
       const target = client;
       if (target === undefined) {
         process.stderr.write(`${level}: ${text}\n`);
@@ -34,15 +35,10 @@ export function createEngineLog(address: string | undefined): EngineLog {
       request.setSeverity(severityOf(level));
       request.setMessage(text);
       request.setUrn(urn);
-      const sent = new Promise<void>((resolve) => {
-        target.log(request, () => resolve());
-      });
-      pending.add(sent);
-      void sent.then(() => pending.delete(sent));
+      request.setEphemeral(options?.ephemeral ?? false);
+      sent = sent.then(() => new Promise<void>((resolve) => void target.log(request, () => resolve())));
     },
-    async flush() {
-      await Promise.all(pending);
-    },
+    flush: () => sent,
     close() {
       client?.close();
     },

@@ -86,8 +86,14 @@ export interface CheckFailure {
   reason: string;
 }
 
-/** Severity of a line in the engine's output. `info` with `ephemeral` only shows in the live display. */
+/** Severity of a line in the engine's output. */
 export type LogLevel = "debug" | "info" | "warning" | "error";
+
+/**
+ * Writes a line for the user, tied to the resource. An ephemeral one only shows while the operation runs; others are
+ * kept in the summary. Never give it a secret.
+ */
+export type Log = (level: LogLevel, text: string, options?: { ephemeral?: boolean }) => void;
 
 /** What every call on one resource carries. */
 export interface ResourceCall {
@@ -104,7 +110,7 @@ export interface RunningCall extends ResourceCall {
   timeoutMs: number;
   /** Aborts on the user's interrupt, on the timeout above, and when the engine has gone. */
   signal: AbortSignal;
-  log(level: LogLevel, text: string): void;
+  log: Log;
 }
 
 /** The rules for names that the plugin makes up, as `pulumi:autonaming` sets them. */

@@ -30,7 +30,6 @@ export function createService(
     closed: AbortSignal,
     work: (call: RunningCall) => Promise<T>,
   ): Promise<T> => {
-    const urn = request.getUrn();
     const timeoutMs = timeoutSeconds * 1000;
     const { signal, done } = running.start(timeoutMs, closed);
     try {
@@ -38,7 +37,7 @@ export function createService(
         ...identify(request),
         timeoutMs,
         signal,
-        log: (level, text) => engineLog.log(level, urn, text),
+        log: engineLog.forResource(request.getUrn()),
       });
     } finally {
       done();
