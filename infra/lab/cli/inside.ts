@@ -65,7 +65,7 @@ async function run(
   argv: string[],
   options: { cwd?: string; env?: Record<string, string> } = {},
 ): Promise<void> {
-  const [program = "", ...args] = isolated(lab.name, argv, "network");
+  const [program = "", ...args] = isolated(lab.name, argv);
   const result = await execa(program, args, { ...options, stdio: "inherit", reject: false });
   process.exitCode = result.exitCode ?? 1;
 }

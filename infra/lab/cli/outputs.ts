@@ -47,7 +47,6 @@ export async function kubectl(lab: Lab, k3sPath: string, args: string[]): Promis
   const [program = "", ...rest] = isolated(
     lab.name,
     [k3sPath, "kubectl", "--kubeconfig", lab.kubeconfigFile, ...args],
-    "network",
   );
   return (await execa(program, rest, { stdin: "ignore" })).stdout;
 }

@@ -55,7 +55,7 @@ async function previewLab(lab: Lab, pulumiPath: string, to: Terminal): Promise<E
   const { files, runtimeImage } = await readDatacentreConfig(lab);
   const overrides = await settingOverrides(files, runtimeImage);
   const request = engineRequest(lab, pulumiPath, overrides, "preview");
-  return runEngine(request, isolated(lab.name, [], "network"), (line) => to.say(line));
+  return runEngine(request, isolated(lab.name, []), (line) => to.say(line));
 }
 
 async function previewFromNothing(stackName: string, pulumiPath: string, to: Terminal): Promise<EngineDone> {

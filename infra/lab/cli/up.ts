@@ -43,7 +43,7 @@ export async function up(lab: Lab, options: { install: boolean }, to: Terminal):
     const done = await step("pulumi up", to, (report) =>
       runEngine(
         engineRequest(lab, material.pulumi.path, material.overrides, "up"),
-        isolated(lab.name, [], "network"),
+        isolated(lab.name, []),
         reportAll(to, report),
       ),
     );

@@ -29,8 +29,9 @@ const argv = [
   join(import.meta.dirname, "inside.ts"),
   lab.name,
 ];
-const [program = "", ...args] = isolated(lab.name, argv, "datacentre");
-const inside = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+const [program = "", ...args] = isolated(lab.name, argv);
+// A process group of its own, so that it can be asked to stop; it dies with this process in any case.
+const inside = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"], detached: true });
 const ready = new Promise<void>((resolve, reject) => {
   inside.stdout.on("data", (chunk: Buffer) => {
     if (chunk.toString().includes("ready")) resolve();
@@ -45,7 +46,7 @@ const ready = new Promise<void>((resolve, reject) => {
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   process.on(signal, () => {
     log(`${signal}: stopping`);
-    inside.kill("SIGTERM");
+    if (inside.pid) process.kill(-inside.pid, "SIGTERM");
   });
 }
 process.on("SIGHUP", () => log("SIGHUP: ignored, the lab outlives its terminal"));
@@ -56,7 +57,7 @@ try {
   log("datacentre is up");
 } catch (error) {
   log(`datacentre: ${error instanceof Error ? error.message : String(error)}`);
-  inside.kill("SIGKILL");
+  if (inside.pid && inside.exitCode === null) process.kill(-inside.pid, "SIGKILL");
   await end(1);
 }
 inside.on("exit", (code) => void end(code ?? 1));

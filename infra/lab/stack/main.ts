@@ -1,10 +1,10 @@
 // Drives the Pulumi engine for the lab; runs inside the lab's network, where the Proxmox hosts and the nodes are.
 // Reads one EngineRequest from standard input, writes EngineAnswers to standard output.
 import { readFile } from "node:fs/promises";
-import { Agent, fetch as undiciFetch } from "undici";
 import type { EngineEvent, Stack } from "@pulumi/pulumi/automation/index.js";
 import stackProgram from "../../../stacks/index.ts";
-import { PROXMOX_HOSTS, PROXMOX_PORT } from "../datacentre/config.ts";
+import { PROXMOX_HOSTS } from "../datacentre/config.ts";
+import { ProxmoxClient } from "../datacentre/proxmox-client.ts";
 import { plain, UpdateProgress } from "./progress.ts";
 import { recoverStack } from "./recover.ts";
 import { type EngineAnswer, EngineRequest, type PlannedChange } from "./request.ts";
@@ -68,20 +68,12 @@ async function act(stack: Stack): Promise<void> {
 /** Whether a Proxmox host of the lab has a VM of this id. */
 async function machineExists(nodeName: string, vmId: string): Promise<boolean> {
   const host = PROXMOX_HOSTS.find((h) => h.name === nodeName);
-  if (!host) return false;
-  const ca = request.caFile ? await readFile(request.caFile, "utf8") : undefined;
-  const dispatcher = new Agent({ connect: { ca } });
+  if (!host || !request.caFile) return false;
+  const client = new ProxmoxClient(host, token, await readFile(request.caFile, "utf8"));
   try {
-    const response = await undiciFetch(
-      `https://${host.address}:${PROXMOX_PORT}/api2/json/nodes/${nodeName}/qemu/${vmId}/config`,
-      {
-        dispatcher,
-        headers: { authorization: `PVEAPIToken=${token}` },
-      },
-    );
-    return response.ok;
+    return await client.hasMachine(Number(vmId));
   } finally {
-    await dispatcher.close();
+    await client.close();
   }
 }
 
