@@ -30,13 +30,13 @@ export async function runRemote(run: RemoteRun): Promise<{ stdout: string; stder
     log: run.log,
   });
   try {
-    const channel = await new Promise<ClientChannel>((resolve, reject) => {
-      host.client.exec(run.command, { env: run.environment }, (error, opened) => {
-        if (error === undefined) resolve(opened);
+    const ended = await new Promise<Ended>((resolve, reject) => {
+      host.client.exec(run.command, { env: run.environment }, (error, channel) => {
+        // The listeners must be there at once: the exit status may be in the very packet that ended the request.
+        if (error === undefined) finishChannel(channel, run, output).then(resolve, reject);
         else reject(error);
       });
     });
-    const ended = await finishChannel(channel, run, output);
     const captured = output.finish();
     if (run.signal.aborted) throw new Error(output.failure(`cancelled: ${abortText(run.signal)}`));
     if (ended.signal !== undefined) throw new Error(output.failure(`Process exited on signal ${ended.signal}`));
@@ -50,13 +50,19 @@ export async function runRemote(run: RemoteRun): Promise<{ stdout: string; stder
   }
 }
 
+/** How a command ended; both are absent when the connection went first. */
+interface Ended {
+  code?: number;
+  signal?: string;
+}
+
 function finishChannel(
   channel: ClientChannel,
   run: RemoteRun,
   output: { stdout(chunk: Buffer): void; stderr(chunk: Buffer): void },
-): Promise<{ code?: number; signal?: string }> {
+): Promise<Ended> {
   return new Promise((resolve) => {
-    const ended: { code?: number; signal?: string } = {};
+    const ended: Ended = {};
     const onAbort = (): void => {
       channel.signal("TERM");
       channel.destroy();
