@@ -2,7 +2,7 @@
 export { ArgsError } from "./args.ts";
 export type { EnsembleArgs } from "./ensemble/ensemble.ts";
 export { Ensemble } from "./ensemble/ensemble.ts";
-export type { Fit, NodeCapacity, Situation, Workload } from "./ensemble/fit.ts";
+export type { Fit, Misfit, NodeCapacity, Situation, Workload } from "./ensemble/fit.ts";
 export { NodeCapacitySchema, planFit, renderMisfit, roomOf, SYSTEM_RESERVE } from "./ensemble/fit.ts";
 export type { OrchestratorArgs } from "./ensemble/orchestrator.ts";
 export { Orchestrator } from "./ensemble/orchestrator.ts";

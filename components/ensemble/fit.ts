@@ -31,61 +31,61 @@ export interface Workload {
 }
 
 /** A situation in which every pod must find a place. */
-export type Situation = "every day" | "while all pods are exchanged" | `without ${string}`;
+export type Situation = "every day" | `while ${string} is exchanged` | `without ${string}`;
+
+/** What is short, and where. */
+export interface Misfit {
+  fits: false;
+  situation: Situation;
+  /** Workers that are there in that situation. */
+  workers: string[];
+  /** What all pods ask for in it. */
+  wanted: Quantity;
+  /** What those workers have to give together. */
+  available: Quantity;
+  /** How much more **each** of those workers needs; without a worker, what all pods ask for. */
+  shortfall: Quantity;
+}
 
 /** The answer of {@link planFit}. */
-export type Fit =
-  | { fits: true }
-  | {
-      fits: false;
-      situation: Situation;
-      /** Workers that are there in that situation. */
-      workers: string[];
-      /** What all pods ask for in it. */
-      wanted: Quantity;
-      /** What those workers have to give together. */
-      available: Quantity;
-      /** How much more **each** of those workers needs; at least one of the two is above 0, unless there is no worker. */
-      shortfall: Quantity;
-    };
+export type Fit = { fits: true } | Misfit;
 
 /**
- * Whether the scheduler can place every pod: by its requests, evenly over the workers, also while a rollout runs the new pods beside
- * the old ones, and also with any one worker lost. The last is asked only where it can be true: with two workers or more, and of a
- * profile whose spread leaves a lost node out of its domains (the seed's does not: A2.3 of the seed inventory).
+ * Whether the scheduler can place every pod: by its requests, evenly over the workers; also while a rollout runs one new pod beside the
+ * old ones (one is enough: each that is done makes room for the next); and also with any one worker lost. The last is asked only where
+ * it can be true: with two workers or more, and of a profile whose spread leaves a lost node out of its domains (the seed's does not:
+ * A2.3 of the seed inventory).
+ * @returns when several situations are short, the one that is short of most.
  */
 export function planFit(nodes: readonly NodeCapacity[], workloads: readonly Workload[], profile: Profile): Fit {
   const workers = nodes.filter((node) => node.role === "agent");
   const daily = workloads.flatMap((workload) => Array<Quantity>(workload.replicas).fill(workload.requests));
-  const surge = workloads.flatMap((workload) => (workload.replicas > 0 ? [workload.requests] : []));
   const survives = workers.length > 1 && profile.spread.nodeTaintsPolicy === "Honor";
+  const skew = profile.spread.whenUnsatisfiable === "DoNotSchedule" ? profile.spread.maxSkew : Infinity;
 
-  const situations: { situation: Situation; workers: NodeCapacity[]; pods: Quantity[] }[] = [
-    { situation: "every day", workers, pods: daily },
-    { situation: "while all pods are exchanged", workers, pods: [...daily, ...surge] },
-    ...(survives
-      ? workers.map((lost) => ({
-          situation: `without ${lost.name}` as const,
-          workers: workers.filter((worker) => worker !== lost),
-          pods: daily,
-        }))
-      : []),
-  ];
-
-  for (const { situation, workers: present, pods } of situations) {
+  const look = (situation: Situation, present: readonly NodeCapacity[], pods: readonly Quantity[]): Misfit[] => {
     const rooms = present.map(roomOf);
-    const skew = profile.spread.whenUnsatisfiable === "DoNotSchedule" ? profile.spread.maxSkew : Infinity;
-    if (packs(rooms, pods, skew)) continue;
-    return {
-      fits: false,
-      situation,
-      workers: present.map((worker) => worker.name),
-      wanted: totalOf(pods),
-      available: totalOf(rooms),
-      shortfall: present.length === 0 ? totalOf(pods) : shortfallOf(rooms, pods, skew),
-    };
-  }
-  return { fits: true };
+    if (packs(rooms, pods, skew)) return [];
+    const shortfall = present.length === 0 ? totalOf(pods) : shortfallOf(rooms, pods, skew);
+    const names = present.map((worker) => worker.name);
+    return [{ fits: false, situation, workers: names, wanted: totalOf(pods), available: totalOf(rooms), shortfall }];
+  };
+  const [worst] = [
+    ...look("every day", workers, daily),
+    ...workloads
+      .filter((workload) => workload.replicas > 0)
+      .flatMap(({ name, requests }) => look(`while ${name} is exchanged`, workers, [...daily, requests])),
+    ...(survives ? workers : []).flatMap((lost) =>
+      look(
+        `without ${lost.name}`,
+        workers.filter((worker) => worker !== lost),
+        daily,
+      ),
+    ),
+  ].sort(
+    (a, b) => b.shortfall.memoryMib - a.shortfall.memoryMib || b.shortfall.cpuMillicores - a.shortfall.cpuMillicores,
+  );
+  return worst ?? { fits: true };
 }
 
 /** What a worker has for pods of the ensemble. */
@@ -97,7 +97,7 @@ export function roomOf(node: Pick<NodeCapacity, "cores" | "memoryMib">): Quantit
 }
 
 /** The refusal in words: what was looked at, what is short, what to do. */
-export function renderMisfit(fit: Extract<Fit, { fits: false }>): string {
+export function renderMisfit(fit: Misfit): string {
   const { situation, workers, wanted, available, shortfall } = fit;
   const amount = (q: Quantity): string => `${q.memoryMib}Mi and ${renderCpu(q.cpuMillicores)}`;
   if (workers.length === 0) {
@@ -115,7 +115,7 @@ export function renderMisfit(fit: Extract<Fit, { fits: false }>): string {
 }
 
 /** Smallest addition to every room with which the pods find a place: memory first, then CPU. */
-function shortfallOf(rooms: Quantity[], pods: Quantity[], skew: number): Quantity {
+function shortfallOf(rooms: readonly Quantity[], pods: readonly Quantity[], skew: number): Quantity {
   const all = totalOf(pods);
   const grown = (memoryMib: number, cpuMillicores: number): Quantity[] =>
     rooms.map((room) => ({

@@ -1,0 +1,142 @@
+import { z } from "zod";
+import {
+  BackendSchema,
+  ImageRefSchema,
+  MembersSchema,
+  OLLAMA_IMAGE,
+  planFit,
+  renderMisfit,
+  workloadsOf,
+} from "../components/index.ts";
+import {
+  DeadlinesSchema,
+  ENSEMBLE_LABEL,
+  MemberNameSchema,
+  PROFILES,
+  ProfileNameSchema,
+} from "../runtime/contracts/index.ts";
+import { checkAddresses, checkNames } from "./checks.ts";
+import { SettingsError, renderIssues } from "./errors.ts";
+
+/** Where the settings are in the stack's configuration. */
+export const SETTINGS_KEY = "gorkheavy:settings";
+
+const HostName = z
+  .string()
+  .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, "want lower-case letters, digits and '-', at most 63 of them");
+const Address = z.ipv4("want an IPv4 address such as 192.168.1.201");
+const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "want 64 hexadecimal digits, as sha256sum prints them");
+const HttpUrl = z.url({ protocol: /^https?$/, error: "want an http or https URL" });
+
+/** One Proxmox VE machine. Source of the defaults: Proxmox's own installation (`local`, `local-lvm`, `vmbr0`). */
+const HostSchema = z.strictObject({
+  /** What this machine is called here; nodes point at it. */
+  name: HostName,
+  /** `https://<address>:8006` */
+  endpoint: z.url({ protocol: /^https$/, error: "want an https URL such as https://192.168.1.211:8006" }),
+  /** Its name within Proxmox. */
+  node: HostName,
+  /** Storage for the VMs' disks. */
+  datastore: z.string().min(1).default("local-lvm"),
+  /** Storage of content type `iso` and `import` for the cloud image and the first-boot seeds. */
+  imageDatastore: z.string().min(1).default("local"),
+  /** Bridge that the VMs' network cards are on. */
+  bridge: z
+    .string()
+    .regex(/^[A-Za-z][A-Za-z0-9_.-]{0,14}$/, "want a bridge such as vmbr0, at most 15 characters")
+    .default("vmbr0"),
+});
+
+/** One virtual machine. Source of the defaults: Gorkheavy-Lite README, "Create Virtual Machine". */
+const NodeSchema = z.strictObject({
+  /** Host name, VM name and Kubernetes node name. */
+  name: HostName,
+  /** `server` runs the control plane; `agent` runs the ensemble. */
+  role: z.enum(["server", "agent"]),
+  /** Name of the host it is on. */
+  host: z.string().min(1),
+  /** Proxmox allows 100 to 999999999. */
+  vmId: z.int().min(100).max(999_999_999),
+  address: Address,
+  cores: z.int().min(1).max(128).default(4),
+  memoryMib: z.int().min(1024).max(4_194_304).default(8192),
+  diskGib: z.int().min(8).max(65_536).default(32),
+});
+
+const EnsembleSettings = z.strictObject({
+  namespace: MemberNameSchema.default(ENSEMBLE_LABEL),
+  profile: ProfileNameSchema.default("default"),
+  backend: BackendSchema.default("ollama"),
+  /** Image of our runtime. */
+  image: ImageRefSchema,
+  ollamaImage: ImageRefSchema.default(OLLAMA_IMAGE),
+  /** What differs from the catalogue, by member name. */
+  members: MembersSchema.prefault({}),
+  deadlines: DeadlinesSchema.optional(),
+  /** Address ranges that may reach the service beside its own namespace. */
+  clients: z.array(z.cidrv4("want an address range such as 192.168.1.0/24")).optional(),
+  serviceType: z.enum(["ClusterIP", "NodePort", "LoadBalancer"]).default("ClusterIP"),
+  quota: z.boolean().default(false),
+});
+
+/** Everything that a stack decides. */
+export const SettingsSchema = z
+  .strictObject({
+    hosts: z.array(HostSchema).min(1),
+    network: z.strictObject({
+      /** Range that the nodes are in. */
+      subnet: z.cidrv4("want an address range such as 192.168.1.0/24"),
+      gateway: Address,
+      /** Name servers. Source of the default: the seed's netplan. */
+      dns: z.array(Address).min(1).default(["8.8.8.8", "8.8.4.4"]),
+    }),
+    nodes: z.array(NodeSchema).min(1),
+    ssh: z
+      .strictObject({
+        /** The same on every VM. */
+        user: z
+          .string()
+          .regex(/^[a-z_][a-z0-9_-]{0,31}$/, "want a Linux user name")
+          .default("gorkheavy"),
+      })
+      .prefault({}),
+    image: z.strictObject({
+      /** Cloud image of Ubuntu Server. */
+      url: HttpUrl,
+      /** Absent: what the publisher's server hands out is taken. */
+      sha256: Sha256.optional(),
+      /** Name on the datastore. */
+      fileName: z
+        .string()
+        .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\.(qcow2|img|raw)$/, "want a file name ending in .qcow2, .img or .raw"),
+    }),
+    k3s: z.strictObject({
+      version: z.string().regex(/^v1\.\d+\.\d+\+k3s\d+$/, "want an exact version such as v1.34.2+k3s1"),
+      /** Folder of releases; `<releaseUrl>/<version>/k3s` is fetched. */
+      releaseUrl: HttpUrl.default("https://github.com/k3s-io/k3s/releases/download"),
+      /** Of the binary. Absent: the release's own sha256sum file. */
+      sha256: Sha256.optional(),
+      /** Image archives that each node imports before K3s starts. */
+      airgapImages: z.array(z.strictObject({ url: HttpUrl, sha256: Sha256 })).default([]),
+    }),
+    ensemble: EnsembleSettings,
+  })
+  .superRefine((settings, ctx) => {
+    checkNames(settings, ctx);
+    checkAddresses(settings, ctx);
+    const { members, profile } = settings.ensemble;
+    const fit = planFit(settings.nodes, workloadsOf(members), PROFILES[profile]);
+    if (!fit.fits)
+      ctx.addIssue({ code: "custom", path: ["nodes"], message: renderMisfit(fit), params: { whole: true } });
+  });
+/** Everything that a stack decides, checked, defaults filled in. */
+export type Settings = z.output<typeof SettingsSchema>;
+/** Settings as they are written in `Pulumi.<stack>.yaml`. */
+export type SettingsInput = z.input<typeof SettingsSchema>;
+
+/** Checks settings. @throws SettingsError, one line for each bad setting: its path, what it got, what is allowed, what to do. */
+export function parseSettings(raw: unknown): Settings {
+  const parsed = SettingsSchema.safeParse(raw);
+  if (parsed.success) return parsed.data;
+  throw new SettingsError(renderIssues(SETTINGS_KEY, parsed.error.issues, raw));
+}
