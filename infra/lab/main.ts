@@ -10,6 +10,7 @@ import { status } from "./cli/status.ts";
 import { terminal } from "./cli/terminal.ts";
 import { up } from "./cli/up.ts";
 import { DEFAULT_LAB, labOf } from "./lab.ts";
+import { parseSetting } from "./cli/settings.ts";
 import { runPve } from "./pve/cli.ts";
 
 /** The question of the seed's own example (A72); its follow-up needs the conversation's memory. */
@@ -21,21 +22,29 @@ const program = new Command("lab")
   )
   .option("--name <name>", "which lab; several can run side by side", DEFAULT_LAB)
   .option("--no-install", "install no system packages: refuse and name them")
+  .option(
+    "--set <path=value>",
+    "a setting for this run, e.g. nodes.1.memoryMib=10240; the value is JSON or text; repeatable",
+    parseSetting,
+    {},
+  )
   .showHelpAfterError("(see npm run lab -- --help)")
   .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "")) });
 
 const lab = () => labOf(program.opts<{ name: string }>().name);
+/** What every command that runs the stack is told. */
+const choices = () => ({ install: install(), settings: program.opts<{ set: Record<string, unknown> }>().set });
 const install = () => program.opts<{ install: boolean }>().install;
 
 program.action(async () => {
-  await up(lab(), { install: install() }, terminal);
+  await up(lab(), choices(), terminal);
   await ask(lab(), FIRST_QUESTION, {}, terminal);
 });
 program
   .command("up")
   .description("start the lab, or bring it to what the settings say; ask nothing")
   .action(async () => {
-    await up(lab(), { install: install() }, terminal);
+    await up(lab(), choices(), terminal);
   });
 program
   .command("ask <question>")
@@ -102,7 +111,9 @@ program
   .description("a real engine preview of a stack; needs no cluster")
   .requiredOption("--stack <name>", "which stack: a file stacks/config/Pulumi.NAME.yaml")
   .option("--json", "as JSON")
-  .action(async (options: { stack: string; json?: boolean }) => preview(lab(), options, terminal));
+  .action(async (options: { stack: string; json?: boolean }) =>
+    preview(lab(), { ...options, settings: choices().settings }, terminal),
+  );
 program
   .command("doctor")
   .description("what this machine has and lacks for the lab")

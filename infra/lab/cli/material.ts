@@ -1,6 +1,7 @@
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { buildRootfs, ROOTFS_VERSION } from "../nodes/rootfs.ts";
-import { writeLabImage } from "../nodes/image.ts";
+import { buildRootfs, hostRelease, rootfsKey } from "../nodes/rootfs.ts";
+import { makeImage } from "../nodes/image.ts";
 import { buildRuntimeImage, planRuntimeImage } from "../images/runtime.ts";
 import { K3S_VERSION, type ResolvedK3s, resolveK3s } from "../tools/k3s-release.ts";
 import { cached } from "../tools/cache.ts";
@@ -35,17 +36,20 @@ const PATHS = {
 
 /** Finds or makes the tools, the machines' root file system and the images; several at once, each with its progress. */
 export async function gatherMaterial(to: Terminal): Promise<Material> {
+  const rootfsVersion = rootfsKey(await hostRelease());
   const image = await planRuntimeImage();
   const imageVersion = image.reference.split(":").at(-1) ?? "";
   const [pulumi, k3s, rootfs, runtime] = await Promise.all([
     step("pulumi", to, (report) => resolvePulumi(report)),
     step("k3s", to, (report) => resolveK3s(report)),
-    step("root file system", to, (report) => cached("rootfs", ROOTFS_VERSION, buildRootfs, { report })),
+    step("root file system", to, (report) =>
+      cached("rootfs", rootfsVersion, (dir, say) => buildRootfs(dir, say), { report }),
+    ),
     step("runtime image", to, () => cached("runtime-image", imageVersion, (dir) => buildRuntimeImage(image, dir))),
   ]);
   for (const tool of [pulumi, k3s]) to.say(`${tool.name} ${tool.version}: ${tool.source}`);
-  const cloudImage = await cached("cloud-image", ROOTFS_VERSION, (dir) =>
-    writeLabImage(join(dir, IMAGE_FILE), ROOTFS_VERSION),
+  const cloudImage = await cached("cloud-image", rootfsVersion, (dir) =>
+    writeFile(join(dir, IMAGE_FILE), makeImage(rootfsVersion)),
   );
   const files = {
     [PATHS.image]: join(cloudImage.dir, IMAGE_FILE),
@@ -58,7 +62,7 @@ export async function gatherMaterial(to: Terminal): Promise<Material> {
     pulumi,
     k3s,
     files,
-    rootfs: { [ROOTFS_VERSION]: join(rootfs.dir, "rootfs") },
+    rootfs: { [rootfsVersion]: join(rootfs.dir, "rootfs") },
     runtimeImage: image.reference,
     overrides: await settingOverrides(files, image.reference),
   };

@@ -44,10 +44,7 @@ export async function readOutputs(lab: Lab): Promise<KeptOutputs> {
 
 /** Runs kubectl inside the lab's network and gives its standard output. */
 export async function kubectl(lab: Lab, k3sPath: string, args: string[]): Promise<string> {
-  const [program = "", ...rest] = isolated(
-    lab.name,
-    [k3sPath, "kubectl", "--kubeconfig", lab.kubeconfigFile, ...args],
-  );
+  const [program = "", ...rest] = isolated(lab.name, [k3sPath, "kubectl", "--kubeconfig", lab.kubeconfigFile, ...args]);
   return (await execa(program, rest, { stdin: "ignore" })).stdout;
 }
 

@@ -17,13 +17,19 @@ import { step, type Terminal } from "./terminal.ts";
  * Previews a stack with the real engine. The stack of a running lab is compared with what is there; any other with
  * nothing, so it needs no cluster, no host and no token.
  */
-export async function preview(lab: Lab, options: { stack: string; json?: boolean }, to: Terminal): Promise<void> {
+export async function preview(
+  lab: Lab,
+  options: { stack: string; json?: boolean; settings: Record<string, unknown> },
+  to: Terminal,
+): Promise<void> {
   const names = await stackNames();
   if (!names.includes(options.stack))
     throw new Error(`--stack: got ${JSON.stringify(options.stack)}, want one of ${names.join(", ")}.`);
   const pulumi = await step("pulumi", to, (report) => resolvePulumi(report));
   const live = options.stack === "lab" && (await datacentreStatus(lab)) !== undefined;
-  const done = live ? await previewLab(lab, pulumi.path, to) : await previewFromNothing(options.stack, pulumi.path, to);
+  const done = live
+    ? await previewLab(lab, pulumi.path, options.settings, to)
+    : await previewFromNothing(options.stack, pulumi.path, options.settings, to);
   if (options.json) {
     to.print(
       JSON.stringify(
@@ -51,18 +57,28 @@ export async function preview(lab: Lab, options: { stack: string; json?: boolean
   );
 }
 
-async function previewLab(lab: Lab, pulumiPath: string, to: Terminal): Promise<EngineDone> {
+async function previewLab(
+  lab: Lab,
+  pulumiPath: string,
+  settings: Record<string, unknown>,
+  to: Terminal,
+): Promise<EngineDone> {
   const { files, runtimeImage } = await readDatacentreConfig(lab);
-  const overrides = await settingOverrides(files, runtimeImage);
+  const overrides = { ...(await settingOverrides(files, runtimeImage)), ...settings };
   const request = engineRequest(lab, pulumiPath, overrides, "preview");
   return runEngine(request, isolated(lab.name, []), (line) => to.say(line));
 }
 
-async function previewFromNothing(stackName: string, pulumiPath: string, to: Terminal): Promise<EngineDone> {
+async function previewFromNothing(
+  stackName: string,
+  pulumiPath: string,
+  settings: Record<string, unknown>,
+  to: Terminal,
+): Promise<EngineDone> {
   to.say(`no token of a Proxmox host is set: a placeholder stands in for it; a preview of new resources calls no host`);
   const dir = await mkdtemp(join(tmpdir(), "gorkheavy-preview-"));
   try {
-    return await runEngine({ action: "preview", stackName, dir, pulumiPath, overrides: {} }, [], (line) =>
+    return await runEngine({ action: "preview", stackName, dir, pulumiPath, overrides: settings }, [], (line) =>
       to.say(line),
     );
   } finally {

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { datacentreStatus, startDatacentre } from "../datacentre/start.ts";
-import { DatacentreConfig, PROXMOX_HOSTS, datacentreConfigFile, tokenFile } from "../datacentre/config.ts";
+import { DatacentreConfig, CERTIFICATE_HOSTS, datacentreConfigFile, tokenFile } from "../datacentre/config.ts";
 import type { Lab } from "../lab.ts";
 import { isolated } from "../nodes/isolation.ts";
 import { checkRequirements } from "../nodes/requirements.ts";
@@ -31,7 +31,11 @@ export interface UpResult {
  * Brings the lab to what the stack's settings say: tools, datacentre, then a real `pulumi up`. Safe to repeat, and to
  * run after a kill at any moment.
  */
-export async function up(lab: Lab, options: { install: boolean }, to: Terminal): Promise<UpResult> {
+export async function up(
+  lab: Lab,
+  options: { install: boolean; settings: Record<string, unknown> },
+  to: Terminal,
+): Promise<UpResult> {
   const started = Date.now();
   const unlock = await holdLab(lab, "npm run lab (up)");
   try {
@@ -42,7 +46,7 @@ export async function up(lab: Lab, options: { install: boolean }, to: Terminal):
     await ensureDatacentre(lab, material, to);
     const done = await step("pulumi up", to, (report) =>
       runEngine(
-        engineRequest(lab, material.pulumi.path, material.overrides, "up"),
+        engineRequest(lab, material.pulumi.path, { ...material.overrides, ...options.settings }, "up"),
         isolated(lab.name, []),
         reportAll(to, report),
       ),
@@ -128,7 +132,7 @@ async function ensureDatacentre(lab: Lab, material: Material, to: Terminal): Pro
   const running = await datacentreStatus(lab);
   if (running && before === JSON.stringify(config)) return;
   if (!existsSync(tokenFile(lab))) await writeFile(tokenFile(lab), `root@pam!lab=${randomUUID()}\n`, { mode: 0o600 });
-  const certificates = await issueLabCertificates(join(lab.stateDir, "certificates"), PROXMOX_HOSTS);
+  const certificates = await issueLabCertificates(join(lab.stateDir, "certificates"), CERTIFICATE_HOSTS);
   await copyFile(certificates.caFile, lab.caFile);
   // A running datacentre reads its configuration at each request; only a stopped one has to be started.
   if (running) await writeFile(datacentreConfigFile(lab), JSON.stringify(config), { mode: 0o600 });

@@ -14,6 +14,12 @@ export const PROXMOX_HOSTS = [
   { name: "thinkcentre-3", address: "192.168.1.213" },
 ] as const;
 
+/** The same hosts as the certificates are made for. */
+export const CERTIFICATE_HOSTS = PROXMOX_HOSTS.map((host) => ({
+  name: host.name,
+  addresses: [host.address, "127.0.0.1"],
+}));
+
 /** What the datacentre process is started with: written by `up`, read back after a crash. Holds no secret. */
 export const DatacentreConfig = z.strictObject({
   lab: z.string(),

@@ -8,6 +8,7 @@ import { issueLabCertificates } from "../pve/certificates.ts";
 import { createPve } from "../pve/index.ts";
 import { forward } from "../release/forward.ts";
 import {
+  CERTIFICATE_HOSTS,
   GATEWAY_ADDRESS,
   PROXMOX_HOSTS,
   PROXMOX_PORT,
@@ -21,17 +22,23 @@ import { ProxmoxClient } from "./proxmox-client.ts";
 
 const lab = labOf(process.argv[2]);
 const token = (await readFile(tokenFile(lab), "utf8")).trim();
-const certificates = await issueLabCertificates(join(lab.stateDir, "certificates"), PROXMOX_HOSTS);
-const ca = await readFile(certificates.caFile, "utf8");
+const certificates = await issueLabCertificates(join(lab.stateDir, "certificates"), CERTIFICATE_HOSTS);
+const ca = certificates.caPem;
 
-const driver = createMachineDriver({
+const driver = await createMachineDriver({
   lab: lab.name,
-  stateDir: join(lab.stateDir, "machines"),
-  rootfsOf: async (key) => (await readDatacentreConfig(lab)).rootfs[key],
+  stateDir: lab.stateDir,
+  rootfsOf: async (key) => {
+    const { rootfs } = await readDatacentreConfig(lab);
+    const dir = rootfs[key];
+    if (dir === undefined)
+      throw new Error(`image: names root file system ${key}, there is ${Object.keys(rootfs).join(", ")}`);
+    return dir;
+  },
 });
 const hosts = await Promise.all(
   PROXMOX_HOSTS.map(async (host) => {
-    const tls = certificates.hosts[host.name];
+    const tls = certificates.servers[host.name];
     if (!tls) throw new Error(`certificates: none for ${host.name}`);
     const dataDir = join(lab.stateDir, "proxmox", host.name);
     return createPve({

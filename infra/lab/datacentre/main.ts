@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { isolated } from "../nodes/isolation.ts";
+import { createLabNetwork, labNetworkExists } from "../nodes/network.ts";
 import { labOf } from "../lab.ts";
 import { forward, listen } from "../release/forward.ts";
 import { createReleaseServer } from "../release/server.ts";
@@ -23,6 +24,7 @@ await listen(createReleaseServer({ files: async () => (await readDatacentreConfi
   path: releaseSocket(lab),
 });
 
+if (!(await labNetworkExists(lab.name))) await createLabNetwork(lab.name);
 const argv = [
   process.execPath,
   "--disable-warning=ExperimentalWarning",

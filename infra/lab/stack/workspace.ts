@@ -91,7 +91,7 @@ export async function configOf(
   return map;
 }
 
-/** A copy of `settings` with the values at dotted paths replaced, e.g. `{ "k3s.sha256": "…" }`. Numbers index lists. */
+/** A copy of `settings` with the values at dotted paths replaced (null removes), e.g. `{ "k3s.sha256": "…" }`. Numbers index lists. */
 export function withOverrides(settings: unknown, overrides: SettingOverrides): unknown {
   const copy: unknown = structuredClone(settings);
   for (const [path, value] of Object.entries(overrides)) {
@@ -105,7 +105,7 @@ export function withOverrides(settings: unknown, overrides: SettingOverrides): u
       place = next;
     }
     if (!isContainer(place)) throw new Error(`setting ${path}: its parent is not an object or list`);
-    if (value === undefined) {
+    if (value === null) {
       if (Array.isArray(place)) place.splice(Number(last), 1);
       else Reflect.deleteProperty(place, last);
     } else Reflect.set(place, last, value);

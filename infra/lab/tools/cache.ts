@@ -35,7 +35,7 @@ const WAIT_FOR_OTHER_MS = 60 * 60 * 1000;
 export async function cached(
   name: string,
   version: string,
-  make: (dir: string, report: Report, scratch: string) => Promise<void>,
+  make: (dir: string, report: Report, scratch: string) => Promise<unknown>,
   options: { report?: Report; root?: string } = {},
 ): Promise<CacheEntry> {
   const started = Date.now();

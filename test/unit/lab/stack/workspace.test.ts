@@ -7,7 +7,7 @@ import { withOverrides } from "../../../../infra/lab/stack/workspace.ts";
 describe("withOverrides", () => {
   test("sets, adds and removes at dotted paths, and leaves the original alone", () => {
     const settings = { k3s: { version: "1" }, nodes: [{ name: "a" }, { name: "b" }] };
-    expect(withOverrides(settings, { "k3s.sha256": "x", "nodes.1": undefined, "image.url": "u" })).toEqual({
+    expect(withOverrides(settings, { "k3s.sha256": "x", "nodes.1": null, "image.url": "u" })).toEqual({
       k3s: { version: "1", sha256: "x" },
       nodes: [{ name: "a" }],
       image: { url: "u" },
