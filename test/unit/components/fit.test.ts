@@ -48,7 +48,10 @@ test("counts the new pod of a rollout beside the old ones", () => {
 test("says CPU where CPU is short", () => {
   const busy: Workload[] = [{ name: "llama", replicas: 2, requests: { cpuMillicores: 3000, memoryMib: 100 } }];
   const fit = planFit([worker("w1"), worker("w2")], busy, PROFILES.default);
-  expect(fit).toMatchObject({ situation: "while llama is exchanged", shortfall: { cpuMillicores: 2500, memoryMib: 0 } });
+  expect(fit).toMatchObject({
+    situation: "while llama is exchanged",
+    shortfall: { cpuMillicores: 2500, memoryMib: 0 },
+  });
   if (!fit.fits) expect(renderMisfit(fit)).toMatch(/short of 2500m of CPU on each/);
 });
 
