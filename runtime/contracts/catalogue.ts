@@ -120,7 +120,7 @@ export interface Profile {
   readonly waitDeadlineSeconds?: number;
   /** Time after which pods leave a node that no longer answers, s. Absent: Kubernetes' default, 300. */
   readonly evictAfterSeconds?: number;
-  /** Whether the engine is told how many threads its CPU limit is worth. Ollama counts the host's cores (ollama#17916). */
+  /** Whether models are told how many threads their CPU limit is worth. Ollama counts the host's cores (ollama#17916). */
   readonly threadsFollowCpuLimit: boolean;
 }
 

@@ -85,7 +85,8 @@ export type Decision = z.output<typeof Decision>;
 export const AskAnswer = z.object({
   id: z.string(),
   question: z.string(),
-  answer: z.string(),
+  /** The winner's own words. */
+  reply: z.string(),
   decision: Decision,
   user: z.string(),
   conversation: z.string(),

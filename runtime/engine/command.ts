@@ -1,0 +1,69 @@
+import { Command, Option } from "commander";
+import { createLogger, LOG_LEVELS } from "../support/log.ts";
+import { integer } from "../support/options.ts";
+import { onShutdown } from "../support/shutdown.ts";
+import type { Backend } from "./backend.ts";
+import { scriptedBackend } from "./scripted/backend.ts";
+import { startEngine } from "./serve.ts";
+
+interface Flags {
+  store: string;
+  host: string;
+  port: number;
+  ollamaPort: number;
+  backend: string;
+  model: string[];
+  loadMs: number;
+  tokenMs: number;
+  graceMs: number;
+  logLevel: string;
+}
+
+/** `engine`: serves models. */
+export function engineCommand(): Command {
+  return new Command("engine")
+    .description("serve models: the main API (health, models) and the Ollama API")
+    .option("--store <dir>", "where model files are kept", "/models")
+    .option("--host <address>", "address to listen on; 0.0.0.0 opens it to the network", "127.0.0.1")
+    .option("--port <number>", "port of the main API", integer("port", 0, 65_535), 5000)
+    .option("--ollama-port <number>", "port of the Ollama API", integer("ollama-port", 0, 65_535), 11_434)
+    .addOption(new Option("--backend <name>", "where inference happens").choices(["scripted"]).default("scripted"))
+    .requiredOption("--model <name...>", "models to serve, family:tag; each may be given with its own --model")
+    .option("--load-ms <number>", "scripted: how long a load takes", integer("load-ms", 0, 3_600_000), 0)
+    .option("--token-ms <number>", "scripted: pause between two words", integer("token-ms", 0, 60_000), 0)
+    .option(
+      "--grace-ms <number>",
+      "longest wait for running answers at SIGTERM",
+      integer("grace-ms", 0, 3_600_000),
+      25_000,
+    )
+    .addOption(new Option("--log-level <level>", "what is logged").choices(LOG_LEVELS).default("info"))
+    .addHelpText(
+      "after",
+      "\nGORKHEAVY_ADMIN_TOKEN: token of whoever may pull other models and unload; without it nobody may.",
+    )
+    .action(async (flags: Flags) => {
+      await run(flags);
+    });
+}
+
+function backendOf(flags: Flags): Backend {
+  return scriptedBackend({ loadMs: flags.loadMs, tokenMs: flags.tokenMs });
+}
+
+async function run(flags: Flags): Promise<void> {
+  const log = createLogger("engine", flags.logLevel);
+  const adminToken = process.env["GORKHEAVY_ADMIN_TOKEN"];
+  const options = {
+    backend: backendOf(flags),
+    models: flags.model,
+    log,
+    ...(adminToken === undefined || adminToken === "" ? {} : { adminToken }),
+  };
+  const running = await startEngine(options, { host: flags.host, port: flags.port, ollamaPort: flags.ollamaPort });
+  log.info(
+    { main: running.main.url, ollama: running.ollama.url, backend: flags.backend, models: flags.model },
+    "listening",
+  );
+  onShutdown(() => running.stop(flags.graceMs), log);
+}

@@ -1,0 +1,184 @@
+import { Fault } from "../core/fault.ts";
+import { monotonicMs } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import type { Backend, LoadedModel, ModelFacts } from "./backend.ts";
+
+/** Where a model stands. `ready` means loaded and seen to produce a token. */
+export type ModelState =
+  | { state: "absent" }
+  | { state: "loading"; progress: number; sinceMs: number }
+  | { state: "ready"; loadMs: number }
+  | { state: "failed"; reason: string };
+
+/** One model of this engine as others see it. */
+export interface ModelStatus {
+  name: string;
+  facts: ModelFacts | undefined;
+  status: ModelState;
+  /** Bytes in memory; 0 unless ready. */
+  memoryBytes: number;
+  /** Generations running now. */
+  inFlight: number;
+}
+
+interface Entry {
+  name: string;
+  facts: ModelFacts | undefined;
+  status: ModelState;
+  loaded?: LoadedModel;
+  loading?: Promise<LoadedModel>;
+  inFlight: number;
+}
+
+/** Longest wait of a warming token, ms; a model that has not produced one by then is not ready. */
+const WARM_MS = 120_000;
+
+/** The models of one engine and which of them are in memory. However many ask for a model, it is loaded once. */
+export class Residency {
+  readonly #backend: Backend;
+  readonly #log: Logger;
+  readonly #entries = new Map<string, Entry>();
+  readonly #stop = new AbortController();
+
+  constructor(backend: Backend, log: Logger) {
+    this.#backend = backend;
+    this.#log = log;
+  }
+
+  /** Adds a model by name, without loading it. */
+  async add(name: string): Promise<void> {
+    const known = this.#entries.get(name);
+    const facts = await this.#backend.facts(name);
+    if (known !== undefined) known.facts = facts;
+    else this.#entries.set(name, { name, facts, status: { state: "absent" }, inFlight: 0 });
+  }
+
+  /** The name under which a model is known here: as given, or with `:latest`. Undefined when there is none. */
+  resolve(name: string): string | undefined {
+    return [name, `${name}:latest`].find((one) => this.#entries.has(one));
+  }
+
+  /** All models, in the order in which they were added. */
+  list(): ModelStatus[] {
+    return [...this.#entries.values()].map((entry) => ({
+      name: entry.name,
+      facts: entry.facts,
+      status: entry.status,
+      memoryBytes: entry.loaded?.memoryBytes ?? 0,
+      inFlight: entry.inFlight,
+    }));
+  }
+
+  /** One model. @throws Fault unknown_model */
+  status(name: string): ModelStatus {
+    const entry = this.#entry(name);
+    const found = this.list().find((one) => one.name === entry.name);
+    if (found === undefined) throw unknown(name);
+    return found;
+  }
+
+  /** Loads a model unless it is in memory; callers at the same time share one load. @throws Fault unknown_model, model_failed */
+  load(name: string): Promise<LoadedModel> {
+    const entry = this.#entry(name);
+    if (entry.loaded !== undefined) return Promise.resolve(entry.loaded);
+    entry.loading ??= this.#load(entry).finally(() => {
+      entry.loading = undefined;
+    });
+    return entry.loading;
+  }
+
+  /**
+   * Takes a ready model for one generation; call `release` when it is over.
+   * A model that is absent starts to load. @throws Fault model_loading with Retry-After until it is ready; unknown_model
+   */
+  acquire(name: string): { model: LoadedModel; release: () => void } {
+    const entry = this.#entry(name);
+    if (entry.status.state === "absent") this.load(name).catch(() => undefined);
+    const { loaded, status } = entry;
+    if (loaded === undefined || status.state !== "ready") throw notReady(entry.name, entry.status);
+    entry.inFlight++;
+    let released = false;
+    return {
+      model: loaded,
+      release: () => {
+        if (released) return;
+        released = true;
+        entry.inFlight--;
+      },
+    };
+  }
+
+  /** Takes a model out of memory. Does nothing while a generation runs, or when it is not in memory; says whether it did. */
+  async unload(name: string): Promise<boolean> {
+    const entry = this.#entry(name);
+    const { loaded } = entry;
+    if (loaded === undefined || entry.inFlight > 0) return false;
+    entry.loaded = undefined;
+    entry.status = { state: "absent" };
+    await loaded.unload();
+    return true;
+  }
+
+  /** Stops loads and frees all memory. */
+  async close(): Promise<void> {
+    this.#stop.abort(new Fault("draining", "the engine is stopping"));
+    await Promise.allSettled([...this.#entries.values()].map(async (entry) => entry.loaded?.unload()));
+  }
+
+  #entry(name: string): Entry {
+    const entry = this.#entries.get(this.resolve(name) ?? name);
+    if (entry === undefined) throw unknown(name);
+    return entry;
+  }
+
+  async #load(entry: Entry): Promise<LoadedModel> {
+    const sinceMs = monotonicMs();
+    entry.status = { state: "loading", progress: 0, sinceMs };
+    try {
+      const progress = (ratio: number): void => {
+        entry.status = { state: "loading", progress: ratio, sinceMs };
+      };
+      const loaded = await this.#backend.load(entry.name, progress, this.#stop.signal);
+      await warm(loaded, this.#stop.signal);
+      const loadMs = monotonicMs() - sinceMs;
+      entry.loaded = loaded;
+      entry.status = { state: "ready", loadMs };
+      this.#log.info({ model: entry.name, loadMs: Math.round(loadMs) }, "model ready");
+      return loaded;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : "the backend gave no reason";
+      entry.status = { state: "failed", reason };
+      this.#log.error({ model: entry.name, err: error }, "model failed to load");
+      throw new Fault("model_failed", `${entry.name} failed to load: ${reason}`, { cause: error });
+    }
+  }
+}
+
+/** Ready is not said before the model has produced one token. */
+async function warm(loaded: LoadedModel, stop: AbortSignal): Promise<void> {
+  const signal = AbortSignal.any([stop, AbortSignal.timeout(WARM_MS)]);
+  for await (const piece of loaded.generate({ messages: [{ role: "user", content: "Hello" }], maxTokens: 1 }, signal)) {
+    if (piece.text !== "") return;
+  }
+  throw new Error("it produced no token");
+}
+
+function unknown(name: string): Fault {
+  return new Fault("unknown_model", `model '${name}' not found, try pulling it first`);
+}
+
+/** The fault of a model that cannot answer yet; its state, progress and a time to come back. */
+function notReady(name: string, status: ModelState): Fault {
+  if (status.state === "failed") return new Fault("model_failed", `${name} failed to load: ${status.reason}`);
+  const progress = status.state === "loading" ? `${Math.floor(status.progress * 100)} %` : "0 %";
+  return new Fault("model_loading", `${name} is loading (${progress}); try again soon`, {
+    retryAfterSeconds: retryAfter(status),
+  });
+}
+
+/** Seconds until a load is likely over, by its progress so far; 1 to 60. */
+export function retryAfter(status: ModelState): number {
+  if (status.state !== "loading" || status.progress <= 0) return 2;
+  const spentMs = monotonicMs() - status.sinceMs;
+  return Math.min(60, Math.max(1, Math.ceil(((spentMs / status.progress) * (1 - status.progress)) / 1000)));
+}

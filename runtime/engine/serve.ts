@@ -1,0 +1,52 @@
+import { Hono } from "hono";
+import { listen, type Listening } from "../support/listen.ts";
+import { Engine, type EngineOptions } from "./engine.ts";
+import { healthApi, mainApi } from "./health-api.ts";
+import { ollamaApi } from "./ollama-api.ts";
+
+/** Where an engine listens. */
+export interface EngineAddress {
+  host: string;
+  /** Main API; 0 takes a free port. */
+  port: number;
+  /** Ollama API; 0 takes a free port. */
+  ollamaPort: number;
+}
+
+/** An engine that listens. */
+export interface RunningEngine {
+  engine: Engine;
+  main: Listening;
+  ollama: Listening;
+  /** Says not ready, lets generations end for so many ms at most, then frees everything. */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** Starts an engine on its two ports. The ports answer before the models are loaded, and say so. @throws Error when a port cannot be listened on */
+export async function startEngine(options: EngineOptions, address: EngineAddress): Promise<RunningEngine> {
+  const engine = new Engine(options);
+  await engine.start();
+  const ollamaApp = new Hono().route("/", healthApi(engine)).route("/", ollamaApi(engine));
+  ollamaApp.notFound(
+    () =>
+      new Response(JSON.stringify({ error: "not found" }), {
+        status: 404,
+        headers: { "content-type": "application/json" },
+      }),
+  );
+  const main = await listen(mainApi(engine), address.host, address.port);
+  const ollama = await listen(ollamaApp, address.host, address.ollamaPort).catch(async (error: unknown) => {
+    await main.drain(0);
+    throw error;
+  });
+  return {
+    engine,
+    main,
+    ollama,
+    stop: async (graceMs) => {
+      engine.drain();
+      await Promise.all([main.drain(graceMs), ollama.drain(graceMs)]);
+      await engine.close();
+    },
+  };
+}

@@ -1,0 +1,13 @@
+import { Command } from "commander";
+import { engineCommand } from "./engine/command.ts";
+import { askCommand, chatCommand, serveCommand } from "./orchestrator/command.ts";
+import { runCommand } from "./support/run.ts";
+
+const program = new Command("gorkheavy")
+  .description("an ensemble of small language models that answers with one voice")
+  .addCommand(engineCommand())
+  .addCommand(serveCommand())
+  .addCommand(chatCommand())
+  .addCommand(askCommand());
+
+await runCommand(program, process.argv.slice(2));

@@ -1,0 +1,84 @@
+import { createHash } from "node:crypto";
+import type { Context } from "hono";
+import { z } from "zod";
+import { turnsOf, type Turn } from "../../core/conversations.ts";
+import { Fault } from "../../core/fault.ts";
+import type { AskInput } from "../ensemble.ts";
+
+/** Header that names the conversation on APIs that have no field for it. */
+export const CONVERSATION_HEADER = "x-gorkheavy-conversation";
+/** Header that names the user on APIs that have no field for it. */
+export const USER_HEADER = "x-gorkheavy-user";
+
+const Identifier = z.string().regex(/^[A-Za-z0-9._:@-]{1,128}$/);
+
+/** User and conversation of a request's headers; undefined where it names none. @throws Fault invalid_request */
+export function identityOf(c: Context): { user?: string; conversation?: string } {
+  return { user: header(c, USER_HEADER), conversation: header(c, CONVERSATION_HEADER) };
+}
+
+function header(c: Context, name: string): string | undefined {
+  const value = c.req.header(name);
+  if (value === undefined) return undefined;
+  const parsed = Identifier.safeParse(value);
+  if (!parsed.success) throw new Fault("invalid_request", `${name}: want 1 to 128 of A-Z, a-z, 0-9 and . _ : @ -`);
+  return parsed.data;
+}
+
+/** One message of a chat with its text taken out. */
+export interface PlainMessage {
+  role: string;
+  content: string;
+}
+
+/**
+ * A chat as a question to the ensemble: the last user message is the question, the ones before it are history, unless the request names
+ * a conversation: then the service's own memory is used. Instructions of the client go to the candidates.
+ * @throws Fault invalid_request when the last message is not the user's
+ */
+export function askOfChat(
+  messages: readonly PlainMessage[],
+  turns: number,
+  identity: { user?: string; conversation?: string },
+): AskInput {
+  const last = messages.at(-1);
+  if (last?.role !== "user") throw new Fault("invalid_request", "messages: want the last one to be the user's");
+  if (last.content.trim() === "") throw new Fault("invalid_request", "messages: the last one is empty");
+  const system = messages
+    .filter(({ role }) => role === "system" || role === "developer")
+    .map(({ content }) => content)
+    .join("\n\n");
+  const history: Turn[] = turnsOf(messages.slice(0, -1), turns);
+  return {
+    question: last.content,
+    ...identity,
+    ...(system === "" ? {} : { system }),
+    ...(identity.conversation === undefined ? { turns: history } : {}),
+  };
+}
+
+/** Numbers in an Ollama `context` that carry a conversation: a mark and 16 bytes. */
+const CONTEXT_MARK = 0x67_6b_68;
+
+/** A conversation as Ollama's `context`, which its clients hand back with the next question. Only for ids that this made. */
+export function contextOf(conversation: string): number[] {
+  const bytes = Buffer.from(conversation.replaceAll("-", ""), "hex");
+  return [CONTEXT_MARK, ...bytes];
+}
+
+/** The conversation of an Ollama `context`; undefined when there is none in it. */
+export function conversationOf(context: readonly number[] | null | undefined): string | undefined {
+  if (context?.[0] !== CONTEXT_MARK || context.length !== 17) return undefined;
+  const hex = Buffer.from(context.slice(1)).toString("hex");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+/** A digest for things that have no other: 64 hex digits. */
+export function digestOf(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+/** A text in the pieces in which it is replayed: words with the blank space before them. Joined they are the text, byte for byte. */
+export function replay(text: string): string[] {
+  return text.match(/\s*\S+\s*$|\s*\S+|\s+/g) ?? [];
+}

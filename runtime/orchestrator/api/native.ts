@@ -1,0 +1,70 @@
+import { Hono } from "hono";
+import type { Context } from "hono";
+import { AskRequest, type AskEvent, type NativeError } from "../../contracts/native.ts";
+import { type Fault, toFault } from "../../core/fault.ts";
+import {
+  clientSignal,
+  type Dialect,
+  errorResponse,
+  type Framing,
+  readJson,
+  streamResponse,
+} from "../../support/http.ts";
+import { Pipe } from "../../support/pipe.ts";
+import type { Ensemble } from "../ensemble.ts";
+import { replay } from "./asked.ts";
+
+/** Error object of the native API. */
+export const NATIVE_DIALECT: Dialect = { body: (fault) => ({ error: errorOf(fault) }) };
+
+function errorOf(fault: Fault): NativeError["error"] {
+  const { code, message, retryable, stages } = fault;
+  return { code, message, retryable, ...(stages === undefined ? {} : { stages: [...stages] }) };
+}
+
+const SSE: Framing<AskEvent> = {
+  contentType: "text/event-stream",
+  frame: (event) => `event: ${event.event}\ndata: ${JSON.stringify(event)}\n\n`,
+  failure: (fault) => `event: error\ndata: ${JSON.stringify({ event: "error", error: errorOf(fault) })}\n\n`,
+};
+
+/** The native API: one question, every stage of its answer. */
+export function nativeApi(ensemble: Ensemble): Hono {
+  const app = new Hono();
+  app.onError((error) => errorResponse(error, NATIVE_DIALECT));
+  const ask = async (c: Context): Promise<Response> => {
+    const request = await readJson(c, AskRequest, ensemble.config.limits.bodyBytes);
+    if (!request.stream) return c.json(await ensemble.ask(request, clientSignal(c)));
+    return streamResponse(eventsOf(ensemble, request, clientSignal(c)), SSE);
+  };
+  app.post("/ask", ask);
+  app.post("/v1/ask", ask);
+  return app;
+}
+
+/** Stages as they begin and end, the decision, the winner's words, and the whole answer at last. */
+async function* eventsOf(ensemble: Ensemble, request: AskRequest, client: AbortSignal): AsyncIterable<AskEvent> {
+  const stop = new AbortController();
+  const cancel = (): void => stop.abort();
+  client.addEventListener("abort", cancel, { once: true });
+  const pipe = new Pipe<AskEvent>();
+  ensemble
+    .ask(request, stop.signal, (event) => pipe.push(event))
+    .then(
+      (answer) => {
+        for (const text of replay(answer.reply)) pipe.push({ event: "text", text });
+        pipe.push({ event: "answer", answer });
+        pipe.end();
+      },
+      (error: unknown) => {
+        pipe.push({ event: "error", error: errorOf(toFault(error)) });
+        pipe.end();
+      },
+    );
+  try {
+    yield* pipe;
+  } finally {
+    client.removeEventListener("abort", cancel);
+    stop.abort();
+  }
+}

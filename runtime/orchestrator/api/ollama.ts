@@ -1,0 +1,265 @@
+import { Hono } from "hono";
+import type { Context } from "hono";
+import type { Member } from "../../contracts/ensemble-config.ts";
+import type { AskAnswer } from "../../contracts/native.ts";
+import {
+  OllamaChatRequest,
+  type OllamaChatChunk,
+  type OllamaGenerateChunk,
+  OllamaGenerateRequest,
+  type OllamaOptions,
+  type OllamaPs,
+  OllamaShowRequest,
+  type OllamaTags,
+} from "../../contracts/ollama.ts";
+import { Fault } from "../../core/fault.ts";
+import type { ChatMessage, ModelCall } from "../../core/ports.ts";
+import { monotonicMs } from "../../support/clock.ts";
+import { clientSignal, errorResponse, ndjson, OLLAMA_DIALECT, readJson, streamResponse } from "../../support/http.ts";
+import type { AskInput, Ensemble } from "../ensemble.ts";
+import { askOfChat, contextOf, conversationOf, digestOf, identityOf, replay } from "./asked.ts";
+import { formatOf, samplingOf } from "./member-call.ts";
+
+/** Version of the Ollama API that this one follows. Source: ollama/ollama release 0.17.1. */
+const OLLAMA_API_VERSION = "0.17.1";
+const NANOSECONDS = 1_000_000;
+
+/** One part of an answer before it has its shape. */
+interface Part {
+  text: string;
+  totals: { done: false } | Last;
+}
+
+/** What the last part adds. */
+interface Last {
+  done: true;
+  done_reason: string;
+  total_duration: number;
+  prompt_eval_count: number;
+  eval_count: number;
+  /** Names the conversation to clients of `/api/generate`. */
+  context?: number[];
+}
+
+/** The Ollama API: the ensemble under its own name and each member under its own. */
+export function ollamaApi(ensemble: Ensemble): Hono {
+  const app = new Hono();
+  const most = ensemble.config.limits.bodyBytes;
+  app.onError((error) => errorResponse(error, OLLAMA_DIALECT));
+  app.get("/api/version", (c) => c.json({ version: OLLAMA_API_VERSION }));
+  app.get("/api/tags", (c) => c.json(tagsOf(ensemble)));
+  app.get("/api/ps", async (c) => c.json(await psOf(ensemble)));
+  app.post("/api/show", async (c) => {
+    const request = await readJson(c, OllamaShowRequest, most);
+    return c.json(showOf(ensemble, request.model ?? request.name ?? ""));
+  });
+  app.post("/api/generate", async (c) => {
+    const request = await readJson(c, OllamaGenerateRequest, most);
+    known(ensemble, request.model);
+    if ((request.prompt ?? "").trim() === "") {
+      return c.json({ ...head(request.model), response: "", done: true, done_reason: "load" });
+    }
+    return answer(c, request.stream !== false, generateParts(ensemble, request, c), generateShape(request.model));
+  });
+  app.post("/api/chat", async (c) => {
+    const request = await readJson(c, OllamaChatRequest, most);
+    known(ensemble, request.model);
+    if ((request.messages ?? []).length === 0) {
+      return c.json({
+        ...head(request.model),
+        message: { role: "assistant", content: "" },
+        done: true,
+        done_reason: "load",
+      });
+    }
+    return answer(c, request.stream !== false, chatParts(ensemble, request, c), chatShape(request.model));
+  });
+  for (const path of ["/api/pull", "/api/create", "/api/copy", "/api/push", "/api/blobs/:digest"])
+    app.post(path, refuse);
+  app.delete("/api/delete", refuse);
+  return app;
+}
+
+/** Verbs that change models are no business of whoever may ask questions. */
+function refuse(): Response {
+  throw new Fault("forbidden", "models are changed where they are deployed, not through the ensemble");
+}
+
+/** Answers with the parts as they come, or with all of them in one document. */
+async function answer<T extends OllamaGenerateChunk | OllamaChatChunk>(
+  c: Context,
+  stream: boolean,
+  parts: AsyncIterable<Part>,
+  shape: (part: Part) => T,
+): Promise<Response> {
+  if (stream) {
+    const chunks = (async function* () {
+      for await (const part of parts) yield shape(part);
+    })();
+    return streamResponse(
+      chunks,
+      ndjson<T>((fault) => OLLAMA_DIALECT.body(fault)),
+    );
+  }
+  let text = "";
+  for await (const part of parts) {
+    text += part.text;
+    if (part.totals.done) return c.json(shape({ text, totals: part.totals }));
+  }
+  throw new Fault("internal", "the answer ended without a last part");
+}
+
+function head(model: string): { model: string; created_at: string } {
+  return { model, created_at: new Date().toISOString() };
+}
+
+function generateShape(model: string): (part: Part) => OllamaGenerateChunk {
+  return ({ text, totals }) => ({ ...head(model), response: text, ...totals });
+}
+
+function chatShape(model: string): (part: Part) => OllamaChatChunk {
+  return ({ text, totals }) => {
+    const { context: _unused, ...rest } = { context: undefined, ...totals };
+    return { ...head(model), message: { role: "assistant", content: text }, ...rest };
+  };
+}
+
+function generateParts(ensemble: Ensemble, request: OllamaGenerateRequest, c: Context): AsyncIterable<Part> {
+  const prompt = request.prompt ?? "";
+  const system = request.system ?? undefined;
+  if (!ensemble.isEnsemble(request.model)) {
+    const instruction: ChatMessage[] = system === undefined ? [] : [{ role: "system", content: system }];
+    return memberParts(ensemble, request, [...instruction, { role: "user", content: prompt }], c);
+  }
+  const { user, conversation } = identityOf(c);
+  return ensembleParts(
+    ensemble,
+    { question: prompt, user, conversation: conversation ?? conversationOf(request.context), system },
+    c,
+  );
+}
+
+function chatParts(ensemble: Ensemble, request: OllamaChatRequest, c: Context): AsyncIterable<Part> {
+  const messages = request.messages ?? [];
+  if (!ensemble.isEnsemble(request.model)) {
+    const plain = messages.map(
+      ({ role, content }): ChatMessage => ({ role: role === "tool" ? "user" : role, content }),
+    );
+    return memberParts(ensemble, request, plain, c);
+  }
+  return ensembleParts(ensemble, askOfChat(messages, ensemble.config.memory.turns, identityOf(c)), c);
+}
+
+async function* ensembleParts(ensemble: Ensemble, input: AskInput, c: Context): AsyncIterable<Part> {
+  const answer = await ensemble.ask(input, clientSignal(c));
+  for (const text of replay(answer.reply)) yield { text, totals: { done: false } };
+  yield {
+    text: "",
+    totals: last(answer, input.conversation === undefined ? contextOf(answer.conversation) : undefined),
+  };
+}
+
+function last(answer: AskAnswer, context: number[] | undefined): Last {
+  const winner = answer.stages.find(({ member }) => member === answer.decision.winner);
+  return {
+    done: true,
+    done_reason: "stop",
+    total_duration: Math.round(answer.ms * NANOSECONDS),
+    prompt_eval_count: winner?.promptTokens ?? 0,
+    eval_count: winner?.answerTokens ?? 0,
+    ...(context === undefined ? {} : { context }),
+  };
+}
+
+async function* memberParts(
+  ensemble: Ensemble,
+  request: { model: string; format?: unknown; options?: OllamaOptions | null },
+  messages: ChatMessage[],
+  c: Context,
+): AsyncIterable<Part> {
+  const member = known(ensemble, request.model);
+  if (member === undefined) return;
+  const began = monotonicMs();
+  const call: ModelCall = { member, messages, ...samplingOf(member, request.options), ...formatOf(request.format) };
+  for await (const { text, done } of ensemble.askMember(call, clientSignal(c))) {
+    if (done === undefined) {
+      yield { text, totals: { done: false } };
+      continue;
+    }
+    const counts = { prompt_eval_count: done.promptTokens ?? 0, eval_count: done.answerTokens ?? 0 };
+    const took = Math.round((monotonicMs() - began) * NANOSECONDS);
+    yield { text, totals: { done: true, done_reason: done.reason, total_duration: took, ...counts } };
+  }
+}
+
+/** The member that a model name means; undefined for the ensemble. @throws Fault unknown_model */
+function known(ensemble: Ensemble, model: string): Member | undefined {
+  if (ensemble.isEnsemble(model)) return undefined;
+  const member = ensemble.memberNamed(model);
+  if (member === undefined) throw unknownModel(ensemble, model);
+  return member;
+}
+
+/** The fault of a model name that means nobody; it lists those that do. */
+export function unknownModel(ensemble: Ensemble, model: string): Fault {
+  const names = [ensemble.config.name, ...ensemble.members().map(({ name }) => name)].join(", ");
+  return new Fault("unknown_model", `model '${model.slice(0, 100)}' not found; there are ${names}`);
+}
+
+/** Time of this process' start: when its models came to be there. */
+const SINCE = new Date().toISOString();
+
+const detailsOf = (family: string): NonNullable<OllamaTags["models"][number]["details"]> => ({
+  parent_model: "",
+  format: "",
+  family,
+  families: [family],
+  parameter_size: "",
+  quantization_level: "",
+});
+
+function tagsOf(ensemble: Ensemble): OllamaTags {
+  const names = [ensemble.config.name, ...ensemble.members().map(({ name }) => name)];
+  return {
+    models: names.map((name) => ({
+      name,
+      model: name,
+      modified_at: SINCE,
+      size: 0,
+      digest: digestOf(`${name} ${ensemble.memberNamed(name)?.model ?? ""}`),
+      details: detailsOf(ensemble.memberNamed(name)?.model ?? "ensemble"),
+    })),
+  };
+}
+
+async function psOf(ensemble: Ensemble): Promise<OllamaPs> {
+  const { ready, members } = await ensemble.health.check();
+  const names = [
+    ...(ready ? [ensemble.config.name] : []),
+    ...members.filter((one) => one.ready).map(({ member }) => member),
+  ];
+  return {
+    models: names.map((name) => ({
+      name,
+      model: name,
+      size: 0,
+      size_vram: 0,
+      digest: digestOf(`${name} ${ensemble.memberNamed(name)?.model ?? ""}`),
+      details: detailsOf(ensemble.memberNamed(name)?.model ?? "ensemble"),
+      expires_at: "2318-01-01T00:00:00Z",
+    })),
+  };
+}
+
+function showOf(ensemble: Ensemble, model: string): unknown {
+  const member = known(ensemble, model);
+  return {
+    modelfile: "",
+    parameters: member === undefined ? "" : `num_ctx ${member.numCtx}`,
+    template: "",
+    details: detailsOf(member?.model ?? "ensemble"),
+    model_info: { "general.architecture": member?.model ?? "ensemble" },
+    capabilities: ["completion"],
+    modified_at: SINCE,
+  };
+}

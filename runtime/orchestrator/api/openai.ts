@@ -1,0 +1,179 @@
+import { randomUUID } from "node:crypto";
+import { Hono } from "hono";
+import type { Context } from "hono";
+import { FAULTS } from "../../contracts/errors.ts";
+import {
+  type OpenAiChatChunk,
+  type OpenAiChatCompletion,
+  OpenAiChatRequest,
+  type OpenAiUsage,
+  textOf,
+} from "../../contracts/openai.ts";
+import { Fault } from "../../core/fault.ts";
+import type { ChatMessage, ModelCall, Piece } from "../../core/ports.ts";
+import {
+  clientSignal,
+  type Dialect,
+  errorResponse,
+  type Framing,
+  readJson,
+  streamResponse,
+} from "../../support/http.ts";
+import type { Ensemble } from "../ensemble.ts";
+import { askOfChat, identityOf, type PlainMessage, replay } from "./asked.ts";
+import { formatOf } from "./member-call.ts";
+import { unknownModel } from "./ollama.ts";
+
+/** Error object of the OpenAI API. */
+export const OPENAI_DIALECT: Dialect = {
+  body: (fault) => ({
+    error: { message: fault.message, type: FAULTS[fault.code].openaiType, param: null, code: fault.code },
+  }),
+};
+
+/** The OpenAI API: the ensemble under its own name and each member under its own. */
+export function openAiApi(ensemble: Ensemble): Hono {
+  const app = new Hono();
+  app.onError((error) => errorResponse(error, OPENAI_DIALECT));
+  app.get("/v1/models", (c) => c.json({ object: "list", data: modelNames(ensemble).map(modelOf) }));
+  app.get("/v1/models/:model", (c) => {
+    const name = c.req.param("model");
+    if (!ensemble.isEnsemble(name) && ensemble.memberNamed(name) === undefined) throw unknownModel(ensemble, name);
+    return c.json(modelOf(name));
+  });
+  app.post("/v1/chat/completions", async (c) => {
+    const request = await readJson(c, OpenAiChatRequest, ensemble.config.limits.bodyBytes);
+    if ((request.n ?? 1) > 1)
+      throw new Fault("invalid_request", `n: got ${request.n ?? 1}, want 1; the ensemble gives its one best answer`);
+    const id = `chatcmpl-${randomUUID()}`;
+    const pieces = piecesOf(ensemble, request, c);
+    const base = { id, created: Math.floor(Date.now() / 1000), model: request.model };
+    if (request.stream === true) {
+      const chunks = chunksOf(pieces, base, request.stream_options?.include_usage === true);
+      return streamResponse(chunks, SSE);
+    }
+    return c.json(await completionOf(pieces, base));
+  });
+  return app;
+}
+
+/** Server-sent events as OpenAI frames them. */
+const SSE: Framing<OpenAiChatChunk> = {
+  contentType: "text/event-stream",
+  frame: (chunk) => `data: ${JSON.stringify(chunk)}\n\n`,
+  failure: (fault) => `data: ${JSON.stringify(OPENAI_DIALECT.body(fault))}\n\n`,
+  end: "data: [DONE]\n\n",
+};
+
+interface Base {
+  id: string;
+  created: number;
+  model: string;
+}
+
+function modelNames(ensemble: Ensemble): string[] {
+  return [ensemble.config.name, ...ensemble.members().map(({ name }) => name)];
+}
+
+/** Time of this process' start, seconds. */
+const SINCE = Math.floor(Date.now() / 1000);
+
+function modelOf(id: string): { id: string; object: "model"; created: number; owned_by: string } {
+  return { id, object: "model", created: SINCE, owned_by: "gorkheavy" };
+}
+
+/** The answer's pieces: the winner's words replayed, or one member's own. @throws Fault unknown_model, invalid_request */
+function piecesOf(ensemble: Ensemble, request: OpenAiChatRequest, c: Context): AsyncIterable<Piece> {
+  const messages = request.messages.map((message): PlainMessage => ({ role: message.role, content: textOf(message) }));
+  if (ensemble.isEnsemble(request.model)) {
+    const identity = identityOf(c);
+    const input = askOfChat(messages, ensemble.config.memory.turns, {
+      ...identity,
+      user: identity.user ?? userOf(request.user),
+    });
+    return replayed(ensemble, input, c);
+  }
+  const member = ensemble.memberNamed(request.model);
+  if (member === undefined) throw unknownModel(ensemble, request.model);
+  const asked = request.max_completion_tokens ?? request.max_tokens ?? member.maxTokens;
+  const call: ModelCall = {
+    member,
+    messages: messages.map(({ role, content }): ChatMessage => ({ role: roleOf(role), content })),
+    maxTokens: Math.min(asked, member.maxTokens),
+    ...(request.temperature === undefined || request.temperature === null ? {} : { temperature: request.temperature }),
+    ...formatOfOpenAi(request.response_format),
+  };
+  return ensemble.askMember(call, clientSignal(c));
+}
+
+function formatOfOpenAi(format: OpenAiChatRequest["response_format"]): Pick<ModelCall, "format"> {
+  if (format?.type === "json_object") return formatOf("json");
+  if (format?.type !== "json_schema") return {};
+  const described = format["json_schema"];
+  return typeof described === "object" && described !== null && "schema" in described ? formatOf(described.schema) : {};
+}
+
+/** OpenAI's `user` is any text; only one that can be an identifier names a user here. */
+function userOf(user: string | null | undefined): string | undefined {
+  return typeof user === "string" && /^[A-Za-z0-9._:@-]{1,128}$/.test(user) ? user : undefined;
+}
+
+function roleOf(role: string): ChatMessage["role"] {
+  if (role === "system" || role === "developer") return "system";
+  return role === "assistant" ? "assistant" : "user";
+}
+
+async function* replayed(ensemble: Ensemble, input: Parameters<Ensemble["ask"]>[0], c: Context): AsyncIterable<Piece> {
+  const answer = await ensemble.ask(input, clientSignal(c));
+  for (const text of replay(answer.reply)) yield { text };
+  const winner = answer.stages.find(({ member }) => member === answer.decision.winner);
+  yield { text: "", done: { reason: "stop", promptTokens: winner?.promptTokens, answerTokens: winner?.answerTokens } };
+}
+
+function usageOf(done: NonNullable<Piece["done"]>): OpenAiUsage {
+  const { promptTokens = 0, answerTokens = 0 } = done;
+  return { prompt_tokens: promptTokens, completion_tokens: answerTokens, total_tokens: promptTokens + answerTokens };
+}
+
+async function* chunksOf(pieces: AsyncIterable<Piece>, base: Base, withUsage: boolean): AsyncIterable<OpenAiChatChunk> {
+  const chunk = (delta: { role?: string; content?: string }, finish: string | null): OpenAiChatChunk => ({
+    id: base.id,
+    object: "chat.completion.chunk",
+    created: base.created,
+    model: base.model,
+    choices: [{ index: 0, delta, finish_reason: finish }],
+  });
+  let first = true;
+  for await (const { text, done } of pieces) {
+    if (first) yield chunk({ role: "assistant", content: text }, null);
+    else if (text !== "") yield chunk({ content: text }, null);
+    first = false;
+    if (done === undefined) continue;
+    yield chunk({}, done.reason === "length" ? "length" : "stop");
+    if (withUsage) yield { ...chunk({}, null), choices: [], usage: usageOf(done) };
+  }
+}
+
+async function completionOf(pieces: AsyncIterable<Piece>, base: Base): Promise<OpenAiChatCompletion> {
+  let content = "";
+  for await (const { text, done } of pieces) {
+    content += text;
+    if (done === undefined) continue;
+    return {
+      id: base.id,
+      object: "chat.completion",
+      created: base.created,
+      model: base.model,
+      choices: [
+        {
+          index: 0,
+          message: { role: "assistant", content, refusal: null },
+          logprobs: null,
+          finish_reason: done.reason === "length" ? "length" : "stop",
+        },
+      ],
+      usage: usageOf(done),
+    };
+  }
+  throw new Fault("internal", "the answer ended without a last part");
+}

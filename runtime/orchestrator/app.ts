@@ -1,0 +1,45 @@
+import { Hono } from "hono";
+import { Fault, toFault } from "../core/fault.ts";
+import { errorResponse, OLLAMA_DIALECT } from "../support/http.ts";
+import type { Logger } from "../support/log.ts";
+import { NATIVE_DIALECT, nativeApi } from "./api/native.ts";
+import { ollamaApi } from "./api/ollama.ts";
+import { OPENAI_DIALECT, openAiApi } from "./api/openai.ts";
+import type { Ensemble } from "./ensemble.ts";
+
+/** The service's HTTP face: three dialects, health and metrics. No port: give its `fetch` requests. */
+export function createApp(ensemble: Ensemble, log: Logger): Hono {
+  const app = new Hono();
+  app.use(async (c, next) => {
+    if (ensemble.draining) c.header("connection", "close");
+    await next();
+  });
+  app.get("/", (c) => c.text("gorkheavy is running"));
+  app.get("/healthz", (c) => c.json({ status: "ok" }));
+  app.get("/readyz", async (c) => {
+    if (ensemble.draining) return c.json({ ready: false, reason: "draining" }, 503, { "retry-after": "1" });
+    const readiness = await ensemble.health.check();
+    return readiness.ready ? c.json(readiness) : c.json(readiness, 503, { "retry-after": "2" });
+  });
+  app.get("/metrics", async (c) => {
+    const { registry } = ensemble.metrics;
+    return c.text(await registry.metrics(), 200, { "content-type": registry.contentType });
+  });
+  app.route("/", nativeApi(ensemble));
+  app.route("/", ollamaApi(ensemble));
+  app.route("/", openAiApi(ensemble));
+  app.notFound((c) =>
+    errorResponse(new Fault("not_found", `no ${c.req.method} ${c.req.path} here`), dialectOf(c.req.path)),
+  );
+  app.onError((error, c) => {
+    const fault = toFault(error);
+    if (fault.code === "internal") log.error({ err: fault.cause, path: c.req.path }, "request failed");
+    return errorResponse(fault, dialectOf(c.req.path));
+  });
+  return app;
+}
+
+function dialectOf(path: string): typeof NATIVE_DIALECT {
+  if (path.startsWith("/api/")) return OLLAMA_DIALECT;
+  return path.startsWith("/v1/") && path !== "/v1/ask" ? OPENAI_DIALECT : NATIVE_DIALECT;
+}

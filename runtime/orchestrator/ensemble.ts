@@ -1,0 +1,176 @@
+import { randomUUID } from "node:crypto";
+import type { EnsembleConfig, Member } from "../contracts/ensemble-config.ts";
+import type { AskAnswer } from "../contracts/native.ts";
+import { Conversations, type ConversationKey, type Turn } from "../core/conversations.ts";
+import { Fault, toFault } from "../core/fault.ts";
+import { type Outcome, runPipeline, type Watch } from "../core/pipeline.ts";
+import { planOf, type Plan } from "../core/plan.ts";
+import type { ModelCall, Piece, Ports } from "../core/ports.ts";
+import { monotonicMs, timer } from "../support/clock.ts";
+import { EnsembleMetrics } from "./metrics.ts";
+import { Health } from "./health.ts";
+import type { Upstream } from "./upstream.ts";
+
+/** User of a request that names none. */
+export const ANONYMOUS = "anonymous";
+
+/** One question as the APIs hand it on. */
+export interface AskInput {
+  question: string;
+  user?: string;
+  /** Absent: a new conversation. */
+  conversation?: string;
+  /** History that the client carries itself; then nothing is remembered here. */
+  turns?: readonly Turn[];
+  system?: string;
+  bothOrders?: boolean;
+}
+
+/** What an ensemble is made of, time and chance included, so that tests can give their own. */
+export interface EnsembleParts {
+  config: EnsembleConfig;
+  upstream: Pick<Upstream, "call" | "get" | "close">;
+  random?: () => number;
+}
+
+/** The ensemble without its ports: questions in, answers out. */
+export class Ensemble {
+  readonly config: EnsembleConfig;
+  readonly metrics: EnsembleMetrics;
+  readonly health: Health;
+  readonly conversations: Conversations;
+  readonly #plan: Plan;
+  readonly #ports: Ports;
+  readonly #upstream: EnsembleParts["upstream"];
+  #inFlight = 0;
+  #draining = false;
+
+  constructor({ config, upstream, random = Math.random }: EnsembleParts) {
+    this.config = config;
+    this.#upstream = upstream;
+    this.#plan = planOf(config);
+    this.conversations = new Conversations(config.memory);
+    this.metrics = new EnsembleMetrics(() => ({ inFlight: this.#inFlight, conversations: this.conversations.size }));
+    this.health = new Health(config, upstream);
+    this.#ports = { call: (call, signal) => upstream.call(call, signal), now: monotonicMs, random, timer };
+  }
+
+  /** Questions worked on now. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Whether it is stopping. */
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** Takes no new question from now on; those in flight go on. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /** Members that can be asked by name. */
+  members(): readonly Member[] {
+    return this.config.members;
+  }
+
+  /** Whether a model name means the whole ensemble: its name, or that without the tag `latest`. */
+  isEnsemble(model: string): boolean {
+    return model === this.config.name || `${model}:latest` === this.config.name;
+  }
+
+  /** The member that a model name means: its name or its model. Undefined when there is none. */
+  memberNamed(model: string): Member | undefined {
+    const members = this.config.members;
+    return (
+      members.find(({ name }) => name === model) ??
+      members.find((one) => one.model === model || one.model === `${model}:latest`)
+    );
+  }
+
+  /** Asks the ensemble. @throws Fault no_answer, overloaded, draining, cancelled */
+  async ask(input: AskInput, signal: AbortSignal, watch?: Watch): Promise<AskAnswer> {
+    const release = this.enter();
+    const key: ConversationKey = { user: input.user ?? ANONYMOUS, conversation: input.conversation ?? randomUUID() };
+    const turns = input.turns ?? this.conversations.recall(key);
+    const question = { text: input.question, turns, system: input.system, bothOrders: input.bothOrders };
+    try {
+      const outcome = await runPipeline(this.#plan, question, this.#ports, signal, watch);
+      if (input.turns === undefined)
+        this.conversations.remember(key, { question: input.question, answer: outcome.answer });
+      this.metrics.answered(outcome);
+      return answerOf(input.question, key, outcome);
+    } catch (error) {
+      this.metrics.failed(toFault(error));
+      throw error;
+    } finally {
+      release();
+    }
+  }
+
+  /** Streams one member's own answer; its connection is retried while nothing was streamed. @throws Fault of the upstream, overloaded, draining */
+  async *askMember(call: ModelCall, signal: AbortSignal): AsyncIterable<Piece> {
+    const release = this.enter();
+    const stop = new AbortController();
+    const cancel = (): void => stop.abort(signal.reason);
+    if (signal.aborted) cancel();
+    signal.addEventListener("abort", cancel, { once: true });
+    const clear = timer(this.config.deadlines.totalMs, () => {
+      stop.abort(
+        new Fault("deadline_exceeded", `${call.member.name} did not finish within ${this.config.deadlines.totalMs} ms`),
+      );
+    });
+    let streamed = false;
+    try {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          let done = false;
+          for await (const piece of this.#upstream.call(call, stop.signal)) {
+            done = piece.done !== undefined;
+            streamed ||= piece.text !== "";
+            yield piece;
+          }
+          if (!done) throw new Fault("model_unreachable", `${call.member.name}: the answer ended before it was done`);
+          return;
+        } catch (error) {
+          if (stop.signal.aborted)
+            throw stop.signal.reason instanceof Fault
+              ? stop.signal.reason
+              : new Fault("cancelled", "the client went away");
+          if (streamed || attempt > 1 || toFault(error).code !== "model_unreachable") throw error;
+        }
+      }
+    } finally {
+      clear();
+      signal.removeEventListener("abort", cancel);
+      stop.abort();
+      release();
+    }
+  }
+
+  /** Counts a question in. @returns counts it out. @throws Fault draining, overloaded */
+  enter(): () => void {
+    if (this.#draining)
+      throw new Fault("draining", "the service is stopping; ask again, another one answers", { retryAfterSeconds: 1 });
+    if (this.#inFlight >= this.config.limits.concurrent) {
+      throw new Fault("overloaded", `${this.#inFlight} questions are in work, which is the limit (limits.concurrent)`, {
+        retryAfterSeconds: 5,
+      });
+    }
+    this.#inFlight++;
+    return () => {
+      this.#inFlight--;
+    };
+  }
+
+  /** Breaks all connections to the members. */
+  close(): Promise<void> {
+    return this.#upstream.close();
+  }
+}
+
+function answerOf(question: string, key: ConversationKey, outcome: Outcome): AskAnswer {
+  const { answer, decision, stages, turnsShown, ms } = outcome;
+  return { id: randomUUID(), question, reply: answer, decision, ...key, turnsShown, stages, ms };
+}

@@ -1,0 +1,134 @@
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { FAULT_CODES } from "../contracts/errors.ts";
+import type { Stage } from "../contracts/native.ts";
+import type { Fault } from "../core/fault.ts";
+import type { Outcome } from "../core/pipeline.ts";
+
+const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 180];
+
+/** What the service counts; no prompt, answer, user or conversation is ever a label. */
+export class EnsembleMetrics {
+  readonly registry = new Registry();
+  readonly #questions: Counter<"outcome">;
+  readonly #duration: Histogram;
+  readonly #stage: Histogram<"stage" | "member">;
+  readonly #firstToken: Histogram<"stage" | "member">;
+  readonly #stages: Counter<"stage" | "member" | "status">;
+  readonly #retries: Counter<"member">;
+  readonly #tokens: Counter<"member" | "kind">;
+  readonly #truncated: Counter<"member">;
+  readonly #decisions: Counter<"by">;
+  readonly #wins: Counter<"member">;
+
+  /** @param now what the gauges show when somebody looks. */
+  constructor(now: () => { inFlight: number; conversations: number }) {
+    const registers = [this.registry];
+    this.#questions = new Counter({
+      name: "gorkheavy_questions_total",
+      help: "Questions by outcome: answered, or the code of the fault",
+      labelNames: ["outcome"],
+      registers,
+    });
+    this.#duration = new Histogram({
+      name: "gorkheavy_question_seconds",
+      help: "From question to reply",
+      buckets: SECONDS,
+      registers,
+    });
+    this.#stage = new Histogram({
+      name: "gorkheavy_stage_seconds",
+      help: "Time of one stage",
+      labelNames: ["stage", "member"],
+      buckets: SECONDS,
+      registers,
+    });
+    this.#firstToken = new Histogram({
+      name: "gorkheavy_stage_first_token_seconds",
+      help: "From a stage's start to its first word",
+      labelNames: ["stage", "member"],
+      buckets: SECONDS,
+      registers,
+    });
+    this.#stages = new Counter({
+      name: "gorkheavy_stages_total",
+      help: "Stages by how they ended",
+      labelNames: ["stage", "member", "status"],
+      registers,
+    });
+    this.#retries = new Counter({
+      name: "gorkheavy_retries_total",
+      help: "Calls begun anew after a broken connection",
+      labelNames: ["member"],
+      registers,
+    });
+    this.#tokens = new Counter({
+      name: "gorkheavy_tokens_total",
+      help: "Tokens that members read and wrote",
+      labelNames: ["member", "kind"],
+      registers,
+    });
+    this.#truncated = new Counter({
+      name: "gorkheavy_truncated_total",
+      help: "Prompts that did not fit the context window whole",
+      labelNames: ["member"],
+      registers,
+    });
+    this.#decisions = new Counter({
+      name: "gorkheavy_decisions_total",
+      help: "Winners by what they were found by",
+      labelNames: ["by"],
+      registers,
+    });
+    this.#wins = new Counter({
+      name: "gorkheavy_wins_total",
+      help: "Questions won",
+      labelNames: ["member"],
+      registers,
+    });
+    for (const code of FAULT_CODES) this.#questions.inc({ outcome: code }, 0);
+    this.#questions.inc({ outcome: "answered" }, 0);
+    new Gauge({
+      name: "gorkheavy_questions_in_flight",
+      help: "Questions worked on now",
+      registers,
+      collect() {
+        this.set(now().inFlight);
+      },
+    });
+    new Gauge({
+      name: "gorkheavy_conversations",
+      help: "Conversations kept in the process",
+      registers,
+      collect() {
+        this.set(now().conversations);
+      },
+    });
+  }
+
+  /** Counts a question that was answered. */
+  answered(outcome: Outcome): void {
+    this.#questions.inc({ outcome: "answered" });
+    this.#duration.observe(outcome.ms / 1000);
+    this.#decisions.inc({ by: outcome.decision.by });
+    this.#wins.inc({ member: outcome.decision.winner });
+    this.#countStages(outcome.stages);
+  }
+
+  /** Counts a question that ended in a fault. */
+  failed(fault: Fault): void {
+    this.#questions.inc({ outcome: fault.code });
+    this.#countStages(fault.stages ?? []);
+  }
+
+  #countStages(stages: readonly Stage[]): void {
+    for (const { stage, member, status, ms, firstTokenMs, attempts, promptTokens, answerTokens, truncated } of stages) {
+      this.#stages.inc({ stage, member, status });
+      if (attempts > 0) this.#stage.observe({ stage, member }, ms / 1000);
+      if (firstTokenMs !== undefined) this.#firstToken.observe({ stage, member }, firstTokenMs / 1000);
+      if (attempts > 1) this.#retries.inc({ member }, attempts - 1);
+      if (promptTokens !== undefined) this.#tokens.inc({ member, kind: "prompt" }, promptTokens);
+      if (answerTokens !== undefined) this.#tokens.inc({ member, kind: "answer" }, answerTokens);
+      if (truncated === true) this.#truncated.inc({ member });
+    }
+  }
+}

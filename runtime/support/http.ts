@@ -1,0 +1,149 @@
+import type { Context } from "hono";
+import type { z } from "zod";
+import { Fault, toFault } from "../core/fault.ts";
+
+/** Deepest nesting of a JSON body; more is refused before it is parsed. */
+const DEEPEST_JSON = 64;
+
+/**
+ * Reads and checks a JSON body.
+ * @throws Fault body_too_large, unsupported_media_type, invalid_request (malformed, too deep, bad UTF-8, or not what the schema says)
+ */
+export async function readJson<S extends z.ZodType>(c: Context, schema: S, mostBytes: number): Promise<z.output<S>> {
+  const type = c.req.header("content-type") ?? "";
+  // Ollama's clients and curl -d send other types; only what a browser can send across origins without asking, and can be read as JSON, is refused.
+  if (/^(multipart\/form-data|text\/html|application\/xml)/i.test(type)) {
+    throw new Fault("unsupported_media_type", "content-type: want application/json");
+  }
+  const text = await readText(c.req.raw, mostBytes);
+  const parsed = schema.safeParse(parseJson(text));
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const where = issue === undefined ? "" : issue.path.map(String).join(".");
+  throw new Fault("invalid_request", `${where === "" ? "body" : where}: ${issue?.message ?? "not what the API says"}`);
+}
+
+/** The body as text, given up as soon as it is too large. */
+async function readText(request: Request, mostBytes: number): Promise<string> {
+  const declared = Number(request.headers.get("content-length") ?? 0);
+  const tooLarge = (): Fault => new Fault("body_too_large", `body: want at most ${mostBytes} bytes`);
+  if (declared > mostBytes) throw tooLarge();
+  if (request.body === null) return "";
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const part of request.body as AsyncIterable<Uint8Array>) {
+    size += part.length;
+    if (size > mostBytes) throw tooLarge();
+    parts.push(part);
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(parts));
+  } catch (cause) {
+    throw new Fault("invalid_request", "body: not UTF-8", { cause });
+  }
+}
+
+/** JSON of a body. @throws Fault invalid_request */
+export function parseJson(text: string): unknown {
+  if (depthOf(text) > DEEPEST_JSON)
+    throw new Fault("invalid_request", `body: want JSON at most ${DEEPEST_JSON} levels deep`);
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new Fault("invalid_request", text.trim() === "" ? "body: empty, want JSON" : "body: not JSON", { cause });
+  }
+}
+
+/** How deep brackets nest outside strings. */
+function depthOf(text: string): number {
+  let depth = 0;
+  let deepest = 0;
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (quoted) {
+      if (code === 92) i++;
+      else if (code === 34) quoted = false;
+    } else if (code === 34) quoted = true;
+    else if (code === 123 || code === 91) deepest = Math.max(deepest, ++depth);
+    else if (code === 125 || code === 93) depth--;
+  }
+  return deepest;
+}
+
+/** How one API writes an error. */
+export interface Dialect {
+  body(fault: Fault): unknown;
+}
+
+/** Error object of the Ollama API. */
+export const OLLAMA_DIALECT: Dialect = { body: (fault) => ({ error: fault.message, code: fault.code }) };
+
+/** An error as a response in an API's dialect. */
+export function errorResponse(error: unknown, dialect: Dialect): Response {
+  const fault = toFault(error);
+  const headers = new Headers({ "content-type": "application/json" });
+  if (fault.retryAfterSeconds !== undefined) headers.set("retry-after", String(fault.retryAfterSeconds));
+  return new Response(JSON.stringify(dialect.body(fault)), { status: fault.status, headers });
+}
+
+/** How the events of a stream are written. */
+export interface Framing<T> {
+  contentType: string;
+  frame(event: T): string;
+  /** What a failure in the middle looks like. */
+  failure(fault: Fault): string;
+  /** Closes a whole stream. @default nothing */
+  end?: string;
+}
+
+/**
+ * Streams events as they come. The first one is awaited before the status is sent, so that what fails at once has its own status.
+ * When the client goes away the iterator is closed, and with it what it waits for.
+ */
+export async function streamResponse<T>(events: AsyncIterable<T>, framing: Framing<T>): Promise<Response> {
+  const iterator = events[Symbol.asyncIterator]();
+  const first = await iterator.next();
+  const encoder = new TextEncoder();
+  let pending: IteratorResult<T> | undefined = first;
+  const body = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const next = pending ?? (await iterator.next());
+          pending = undefined;
+          if (next.done === true) {
+            if (framing.end !== undefined) controller.enqueue(encoder.encode(framing.end));
+            controller.close();
+            return;
+          }
+          controller.enqueue(encoder.encode(framing.frame(next.value)));
+        } catch (error) {
+          controller.enqueue(encoder.encode(framing.failure(toFault(error))));
+          controller.close();
+        }
+      },
+      async cancel() {
+        await iterator.return?.();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+  return new Response(body, {
+    headers: { "content-type": framing.contentType, "cache-control": "no-cache", "x-accel-buffering": "no" },
+  });
+}
+
+/** One JSON document a line. */
+export function ndjson<T>(failure: (fault: Fault) => unknown): Framing<T> {
+  return {
+    contentType: "application/x-ndjson",
+    frame: (event) => `${JSON.stringify(event)}\n`,
+    failure: (fault) => `${JSON.stringify(failure(fault))}\n`,
+  };
+}
+
+/** An abort signal of a request: it fires when the client goes away. */
+export function clientSignal(c: Context): AbortSignal {
+  return c.req.raw.signal;
+}

@@ -1,0 +1,81 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { getRequestListener } from "@hono/node-server";
+
+/** What answers requests: a hono app, or anything with its `fetch`. */
+export interface App {
+  fetch(request: Request, env?: unknown): Response | Promise<Response>;
+}
+
+/** A server that listens. */
+export interface Listening {
+  server: Server;
+  host: string;
+  port: number;
+  /** `http://host:port`, fit for a client on this machine. */
+  url: string;
+  /** Takes no new connection, lets requests in flight end, and cuts those still open after so many ms. */
+  drain(graceMs: number): Promise<void>;
+}
+
+/** Longest time that a client may take for its request head and for the whole request, ms: slow clients hold a socket no longer. */
+const HEADERS_MS = 15_000;
+const REQUEST_MS = 60_000;
+
+/**
+ * Serves an app on an address. Port 0 takes a free one.
+ * @throws Error naming the address and what to do, when it cannot be listened on.
+ */
+export async function listen(app: App, host: string, port: number): Promise<Listening> {
+  const respond = getRequestListener((request, env) => app.fetch(request, env), { overrideGlobalObjects: false });
+  const server = createServer(
+    {
+      headersTimeout: HEADERS_MS,
+      requestTimeout: REQUEST_MS,
+      keepAliveTimeout: 65_000,
+      maxHeaderSize: 32_768,
+      connectionsCheckingInterval: 5_000,
+    },
+    (incoming, outgoing) => void respond(incoming, outgoing),
+  );
+  server.maxHeadersCount = 200;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (cause: NodeJS.ErrnoException) => reject(cannotListen(host, port, cause)));
+    server.listen(port, host, resolve);
+  });
+  const address = server.address() as AddressInfo;
+  const shown = address.family === "IPv6" ? `[${address.address}]` : address.address;
+  const reachable = shown === "0.0.0.0" || shown === "[::]" ? "127.0.0.1" : shown;
+  return {
+    server,
+    host,
+    port: address.port,
+    url: `http://${reachable}:${address.port}`,
+    drain: (graceMs) => drain(server, graceMs),
+  };
+}
+
+function cannotListen(host: string, port: number, cause: NodeJS.ErrnoException): Error {
+  const why =
+    cause.code === "EADDRINUSE"
+      ? "the port is in use; stop what listens there or give another --port"
+      : cause.code === "EACCES"
+        ? "ports below 1024 are for root; give another --port"
+        : cause.code === "EADDRNOTAVAIL" || cause.code === "ENOTFOUND"
+          ? "this machine has no such address; give another --host"
+          : cause.message;
+  return new Error(`cannot listen on ${host}:${port}: ${why}`, { cause });
+}
+
+async function drain(server: Server, graceMs: number): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const cut = setTimeout(() => {
+      server.closeAllConnections();
+    }, graceMs);
+    server.close(() => {
+      clearTimeout(cut);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}

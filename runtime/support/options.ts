@@ -1,0 +1,10 @@
+import { InvalidArgumentError } from "commander";
+
+/** Parser of a commander option that is a whole number in a range. @throws InvalidArgumentError with what it got and what is allowed */
+export function integer(name: string, least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== "" && Number.isInteger(value) && value >= least && value <= most) return value;
+    throw new InvalidArgumentError(`--${name}: got ${text}, want a whole number from ${least} to ${most}.`);
+  };
+}
