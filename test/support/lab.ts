@@ -41,7 +41,7 @@ export class TestLab {
   }
 
   /** Starts a command in a process group of its own. */
-  start(args: string[], set: Record<string, unknown> = {}): ResultPromise<{ all: true; reject: false }> {
+  start(args: string[], set: Record<string, unknown> = {}): ResultPromise<{ all: true; reject: false; stdin: "ignore"; cwd: string }> {
     const settings = Object.entries(set).flatMap(([path, value]) => ["--set", `${path}=${JSON.stringify(value)}`]);
     return execa(process.execPath, ["infra/lab/main.ts", "--name", this.name, ...settings, ...args], {
       cwd: root,

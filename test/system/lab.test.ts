@@ -1,0 +1,222 @@
+// The whole way in a lab of its own: killed on the way up twenty times, checked in every part, taken down to nothing.
+// One file and one order, because each step stands on the cluster that the one before left.
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
+import { labOf } from "../../infra/lab/lab.ts";
+import { CATALOGUE, ORCHESTRATOR_NAME, type Quantity, renderCpu, renderMemory } from "../../runtime/contracts/catalogue.ts";
+import { type HostState, readHost, readRemains } from "../support/host.ts";
+import { eventually, TestLab } from "../support/lab.ts";
+import { DeploymentList, NAMESPACE, NodeList, readyMembers, readyNodes, ServiceList } from "./lab/kubernetes.ts";
+
+const lab = new TestLab("systest");
+const places = labOf(lab.name);
+const MEMBERS = [...CATALOGUE.map((m) => m.name), ORCHESTRATOR_NAME].sort();
+const WORKERS = ["k3s-worker-1", "k3s-worker-2"];
+const KILLS = 20;
+let host: HostState;
+
+beforeAll(async () => {
+  await lab.run(["down"], { mayFail: true });
+  host = await readHost();
+});
+afterAll(async () => {
+  await lab.run(["down"], { mayFail: true });
+});
+
+describe.sequential("a lab", () => {
+  test("comes up although it is killed twenty times on the way, with nothing made twice", async () => {
+    let kills = 0;
+    for (; kills < KILLS; kills++) {
+      const run = lab.start(["up"]);
+      // Each time a little longer than it takes to get where the last one was cut off.
+      const killed = await Promise.race([run.then(() => false), delay(4000 + kills * 900, true)]);
+      if (!killed) break;
+      run.kill("SIGKILL");
+      lab.written += String((await run).all);
+    }
+    console.log(`killed ${kills} times`);
+    expect(kills).toBeGreaterThan(0);
+    const last = await lab.run(["up"]);
+    console.log(`then ready in ${last.ms} ms`);
+    expect(await readyNodes(lab)).toEqual(["k3s-master", ...WORKERS]);
+    const machines = await proxmoxMachines();
+    expect(machines).toEqual(["201 running", "202 running", "203 running"]);
+    expect((await lab.get(DeploymentList, "deployments", "-n", NAMESPACE)).items.map((d) => d.metadata.name).sort()).toEqual(MEMBERS);
+  });
+
+  test("says that nothing changed when it is started again, and previews nothing", async () => {
+    const again = await lab.run(["up"]);
+    console.log(`unchanged in ${again.ms} ms`);
+    expect(again.all).toContain("nothing changed");
+    const preview = Changes.parse(JSON.parse((await lab.run(["preview", "--stack", "lab", "--json"])).stdout));
+    expect(preview.planned).toEqual([]);
+  });
+
+  test("leaves the host as it was while it runs", async () => {
+    expect(await readHost()).toEqual(host);
+  });
+
+  test("runs everything where it belongs, as the table says", async () => {
+    const { items: nodes } = await lab.get(NodeList, "nodes");
+    expect(nodes.filter((n) => "node-role.kubernetes.io/control-plane" in n.metadata.labels).map((n) => n.metadata.name)).toEqual(["k3s-master"]);
+    const members = await readyMembers(lab);
+    expect(members.map((m) => m.member)).toEqual(MEMBERS);
+    expect([...new Set(members.map((m) => m.node))].sort()).toEqual(WORKERS);
+
+    const { items } = await lab.get(DeploymentList, "deployments", "-n", NAMESPACE);
+    for (const row of CATALOGUE) {
+      const deployment = items.find((d) => d.metadata.name === row.name);
+      const pod = deployment?.spec.template;
+      expect(pod?.spec.containers[0]?.resources).toMatchObject({ requests: quantities(row.resources.requests), limits: quantities(row.resources.limits) });
+      expect(pod?.metadata.labels).toMatchObject({ app: row.name, ensemble: "opus-ai-system", "app.kubernetes.io/name": expect.any(String) as string });
+      expect(pod?.spec.topologySpreadConstraints[0]).toMatchObject({ maxSkew: 1, topologyKey: "kubernetes.io/hostname", whenUnsatisfiable: "DoNotSchedule" });
+      expect(JSON.stringify(pod?.spec.affinity)).toContain('"key":"node-role.kubernetes.io/control-plane","operator":"DoesNotExist"');
+      expect(pod?.spec.containers[0]?.livenessProbe?.httpGet).toMatchObject({ path: expect.any(String) as string });
+      expect(pod?.spec.containers[0]?.readinessProbe?.httpGet).toMatchObject({ path: expect.any(String) as string });
+    }
+    const { items: services } = await lab.get(ServiceList, "services", "-n", NAMESPACE);
+    for (const row of CATALOGUE) {
+      expect(services.find((s) => s.metadata.name === row.name)?.spec).toMatchObject({ type: "ClusterIP", ports: [{ port: 11434 }] });
+    }
+  });
+
+  test("answers a question, and its follow-up from memory", async () => {
+    const plain = await lab.run(["ask", "What is the capital of France?"]);
+    expect(plain.stdout).toMatch(/^YOU: What is the capital of France\?\nReply: .*Paris/);
+    const whole = Answer.parse(JSON.parse((await lab.run(["ask", "Write a function that reverses a string.", "--json"])).stdout));
+    expect(whole.stages.map((s) => s.stage).sort()).toEqual(["candidate", "candidate", "candidate", "rewrite", "verdict"]);
+    for (const stage of whole.stages) expect(stage.ms).toBeGreaterThan(0);
+  });
+
+  test("answers while one model, and then two candidates, are being deleted, and fails clearly without any", async () => {
+    const candidates = ["llama", "qwen", "qwen-small"];
+    for (const gone of [...CATALOGUE.map((m) => [m.name]), ["llama", "qwen"]]) {
+      const [answer] = await Promise.all([
+        lab.run(["ask", "What is the capital of France?", "--json"]),
+        lab.kubectl("-n", NAMESPACE, "delete", "pod", "-l", `app in (${gone.join(",")})`, "--wait=false", "--grace-period=0", "--force"),
+      ]);
+      expect(Answer.parse(JSON.parse(answer.stdout)).reply).not.toBe("");
+      await everyoneReady();
+    }
+    await lab.kubectl("-n", NAMESPACE, "scale", "deployment", ...candidates, "--replicas=0");
+    await eventually("candidates gone", 60_000, async () => ((await readyMembers(lab)).length === MEMBERS.length - 3 ? true : undefined));
+    const failed = await lab.run(["ask", "What is the capital of France?"], { mayFail: true });
+    expect(failed.exitCode).toBe(1);
+    for (const name of candidates) expect(failed.all).toContain(name);
+    await lab.kubectl("-n", NAMESPACE, "scale", "deployment", ...candidates, "--replicas=1");
+    await everyoneReady();
+  });
+
+  test("serves logs, exec, port-forward, metrics, DNS and a default StorageClass", async () => {
+    expect(await lab.kubectl("-n", NAMESPACE, "logs", "deployment/llama", "--tail=5")).not.toBe("");
+    expect(await lab.kubectl("-n", NAMESPACE, "exec", "deployment/llama", "--", "node", "--version")).toMatch(/^v\d+/);
+    expect(await lab.kubectl("get", "storageclass", "-o", "jsonpath={.items[*].metadata.annotations}")).toContain('"storageclass.kubernetes.io/is-default-class":"true"');
+    const lookup = "require('dns').promises.lookup('llama').then((a) => console.log(a.address))";
+    expect(await lab.kubectl("-n", NAMESPACE, "exec", "deployment/opus-orchestrator", "--", "node", "-e", lookup)).toMatch(/^10\.43\./);
+    await eventually("metrics", 120_000, async () => ((await lab.kubectl("top", "nodes")).includes("k3s-master") ? true : undefined));
+  });
+
+  test("takes a worker's new memory as one change in place, and is whole after it", async () => {
+    const set = { "nodes.1.memoryMib": 10240 };
+    const preview = Changes.parse(JSON.parse((await lab.run(["preview", "--stack", "lab", "--json"], { set })).stdout));
+    expect(preview.planned.filter((p) => p.type.includes("vmLegacy")).map((p) => `${p.operation} ${p.name}`)).toEqual(["update k3s-worker-1"]);
+    await lab.run(["up"], { set });
+    const inside = await lab.run(["ssh", "k3s-worker-1", "grep", "MemTotal", "/proc/meminfo"]);
+    expect(Number(/(\d+) kB/.exec(inside.stdout)?.[1])).toBeGreaterThan(9_500_000);
+    await everyoneReady();
+    expect((await lab.run(["ask", "What is the capital of France?"])).stdout).toContain("Paris");
+  });
+
+  test("drains and removes a worker that the settings no longer name, and takes it back", async () => {
+    const before = await lab.get(NodeList, "nodes");
+    await lab.run(["up"], { set: { "nodes.2": null, "nodes.1.memoryMib": 10240 } });
+    expect(await readyNodes(lab)).toEqual(["k3s-master", "k3s-worker-1"]);
+    expect(await proxmoxMachines()).toEqual(["201 running", "202 running"]);
+    const left = await lab.get(NodeList, "nodes");
+    expect(left.items.map((n) => n.metadata.uid)).toEqual(before.items.filter((n) => n.metadata.name !== "k3s-worker-2").map((n) => n.metadata.uid));
+    await lab.run(["up"]);
+    expect(await readyNodes(lab)).toEqual(["k3s-master", ...WORKERS]);
+    await everyoneReady();
+  });
+
+  test("shows no secret in what it prints, in its state, in the process list or in logs", async () => {
+    const exported = await lab.run(["pulumi", "stack", "export"]);
+    const canaries = await secrets();
+    expect(canaries.length).toBeGreaterThanOrEqual(5);
+    const processes = await lab.run(["ssh", "k3s-master", "ps", "-eo", "args"]);
+    const journal = await lab.run(["ssh", "k3s-master", "sudo", "journalctl", "--no-pager", "-o", "cat"]);
+    const log = await readFile(places.logFile, "utf8");
+    for (const { name, value } of canaries) {
+      for (const [where, text] of Object.entries({ output: lab.written, state: exported.stdout, processes: processes.stdout, journal: journal.stdout, log })) {
+        expect(text.includes(value), `${name} in ${where}`).toBe(false);
+      }
+    }
+  });
+
+  test("gives a machine with another host key no command and no secret", async () => {
+    await lab.run(["ssh", "k3s-worker-2", "sudo sh -c 'rm /etc/ssh/ssh_host_ed25519_key* && ssh-keygen -q -t ed25519 -N \"\" -f /etc/ssh/ssh_host_ed25519_key && systemctl restart ssh'"]);
+    const refused = await lab.run(["ssh", "k3s-worker-2", "true"], { mayFail: true });
+    expect(refused.exitCode).not.toBe(0);
+    const up = await lab.run(["up"], { mayFail: true, set: { "nodes.2.memoryMib": 9216 } });
+    expect(up.exitCode).toBe(1);
+    expect(up.all).toMatch(/host key/i);
+  });
+
+  test("is named to whoever wants it at the same time", async () => {
+    const first = lab.start(["up"]);
+    await eventually("the first has the lab", 20_000, async () => (existsSync(places.operationLock) ? true : undefined));
+    const second = await lab.run(["up"], { mayFail: true });
+    expect(second.exitCode).toBe(1);
+    expect(second.all).toMatch(/in use: process \d+ \(npm run lab/);
+    first.kill("SIGKILL");
+    await first;
+  });
+
+  test("leaves nothing but its caches when it is taken down, even after a crash", async () => {
+    const status = Status.parse(JSON.parse((await lab.run(["status", "--json"])).stdout));
+    process.kill(status.datacentre.pid, "SIGKILL");
+    await lab.run(["down"]);
+    expect(await readRemains(lab.name, [places.stateDir, places.runDir])).toEqual({ processes: [], mounts: [], namespaces: [], cgroups: [], files: [] });
+    expect(await readHost()).toEqual(host);
+  });
+});
+
+const Changes = z.looseObject({ planned: z.array(z.looseObject({ operation: z.string(), type: z.string(), name: z.string() })) });
+const Answer = z.looseObject({ reply: z.string(), stages: z.array(z.looseObject({ stage: z.string(), model: z.string(), text: z.string(), ms: z.number() })) });
+const Status = z.looseObject({ datacentre: z.looseObject({ pid: z.int(), machines: z.array(z.looseObject({ vmId: z.int(), status: z.string() })) }) });
+
+async function proxmoxMachines(): Promise<string[]> {
+  const { datacentre } = Status.parse(JSON.parse((await lab.run(["status", "--json"])).stdout));
+  return datacentre.machines.map((m) => `${m.vmId} ${m.status}`).sort();
+}
+
+async function everyoneReady(): Promise<void> {
+  await eventually("every member ready", 180_000, async () => {
+    const members = await readyMembers(lab);
+    return members.map((m) => m.member).join() === MEMBERS.join() && members.length === MEMBERS.length ? true : undefined;
+  });
+}
+
+/** Values that must be seen nowhere: each is a secret of this lab, read from where it may lie. */
+async function secrets(): Promise<{ name: string; value: string }[]> {
+  const keyLine = (pem: string) => pem.split("\n")[2] ?? "";
+  const kubeconfig = await readFile(places.kubeconfigFile, "utf8");
+  const nodeToken = (await lab.run(["ssh", "k3s-master", "sudo", "cut", "-d:", "-f4", "/var/lib/rancher/k3s/server/node-token"])).stdout.trim();
+  lab.written = lab.written.replaceAll(nodeToken, "");
+  return [
+    { name: "Proxmox token", value: (await readFile(join(places.stateDir, "proxmox-token"), "utf8")).trim().split("=")[1] ?? "" },
+    { name: "cluster SSH key", value: keyLine(await readFile(places.sshKeyFile, "utf8")) },
+    { name: "kubeconfig client key", value: /client-key-data: (\S{40})/.exec(kubeconfig)?.[1] ?? "" },
+    { name: "K3s node token", value: nodeToken },
+    { name: "stack passphrase", value: (await readFile(join(places.stateDir, "engine/passphrase"), "utf8")).trim() },
+  ].filter((s) => s.value.length > 10);
+}
+
+/** The table's figures in the form that the API server gives back. */
+function quantities(row: Quantity): Record<string, string> {
+  return { cpu: renderCpu(row.cpuMillicores), memory: renderMemory(row.memoryMib) };
+}
