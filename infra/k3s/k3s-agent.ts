@@ -1,0 +1,99 @@
+import * as pulumi from "@pulumi/pulumi";
+import { z } from "zod";
+import { childName, parseArgs } from "../args.ts";
+import { RemoteStep } from "../ssh/remote-step.ts";
+import type { SshTarget } from "../ssh/connection.ts";
+import { type K3sSettingsArgs, K3sSettingsSchema } from "./config.ts";
+import { joinNode, type K3sNodeArgs, K3sNodeSchema, splitNode } from "./k3s-node.ts";
+import { type K3sReleaseArgs, K3sReleaseSchema, renderInstall } from "./release.ts";
+import {
+  DRAIN_SECONDS,
+  READY_SECONDS,
+  renderAgentService,
+  renderLeave,
+  renderMembership,
+  renderRemoval,
+} from "./service-script.ts";
+
+const K3sAgentSchema = z.strictObject({
+  node: K3sNodeSchema,
+  server: z.strictObject({ address: z.ipv4({ error: "want the server's IPv4 address" }) }),
+  release: K3sReleaseSchema.prefault({}),
+  settings: K3sSettingsSchema.prefault({}),
+});
+
+/** Arguments of {@link K3sAgent}. */
+export interface K3sAgentArgs {
+  /** The machine. */
+  node: K3sNodeArgs;
+  /** The server to join (A26): where it is, how steps reach it, and its token, which may settle later. */
+  server: { address: string; target: SshTarget; token: pulumi.Input<string> };
+  /** Which K3s; the same as the server's. @default v1.34.2+k3s1 from its release */
+  release?: K3sReleaseArgs;
+  /** How the cluster is set up; the same as the server's. @default hardened */
+  settings?: K3sSettingsArgs;
+}
+
+/** Seconds beside the waiting itself. */
+const MARGIN_SECONDS = 120;
+
+/**
+ * One worker (A26): installs K3s while the server may still be starting, joins with the token, and is waited for until the cluster
+ * calls it Ready. Taken out of the program it is drained and leaves the cluster, before its machine goes; a machine of the same
+ * name can join again. Takes its `command` provider from `opts`.
+ */
+export class K3sAgent extends pulumi.ComponentResource {
+  /** Node name. */
+  readonly nodeName: string;
+  /** `Ready`, once the cluster says so. */
+  readonly state: pulumi.Output<string>;
+
+  constructor(name: string, args: K3sAgentArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("gorkheavy:k3s:K3sAgent", name, {}, opts);
+    const { plain, flow } = splitNode(args.node);
+    const spec = parseArgs(this, K3sAgentSchema, {
+      node: plain,
+      server: { address: args.server.address },
+      release: args.release,
+      settings: args.settings,
+    });
+    const node = joinNode(spec.node, flow);
+
+    const installed = new RemoteStep(
+      childName(name, "install"),
+      { target: node.target, title: "install k3s", script: renderInstall(spec.release), deadlineSeconds: 1800 },
+      { parent: this, dependsOn: node.prepared },
+    );
+    const service = new RemoteStep(
+      childName(name, "service"),
+      {
+        target: node.target,
+        title: "start the k3s agent",
+        script: renderAgentService(node, spec.settings, spec.server.address, spec.release.version),
+        // By standard input into a file of mode 0600: an argument would be in the process list, an environment in the unit.
+        stdin: pulumi.secret(args.server.token),
+        deleteScript: renderRemoval(),
+        deadlineSeconds: READY_SECONDS + MARGIN_SECONDS,
+      },
+      { parent: this, dependsOn: [installed] },
+    );
+    const member = new RemoteStep(
+      childName(name, "member"),
+      {
+        target: args.server.target,
+        title: `wait for node ${node.name}`,
+        script: renderMembership(node.name),
+        deleteScript: renderLeave(node.name),
+        triggers: node.restartTriggers,
+        deadlineSeconds: READY_SECONDS + MARGIN_SECONDS,
+        deleteDeadlineSeconds: DRAIN_SECONDS + MARGIN_SECONDS,
+        // Runs on the server, about this machine: when this machine is replaced, the old node leaves first.
+        rerunWith: node.target.machine === undefined ? [] : [node.target.machine],
+      },
+      { parent: this, dependsOn: [service] },
+    );
+    this.nodeName = node.name;
+    this.state = member.stdout.apply((text) => text.trim());
+    this.registerOutputs({ nodeName: this.nodeName, state: this.state });
+  }
+}

@@ -1,0 +1,92 @@
+import * as command from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import { z } from "zod";
+import { parseArgs } from "../args.ts";
+import { connectionTo, type SshTarget } from "./connection.ts";
+import { renderStep } from "./step-script.ts";
+
+/** The step's plain arguments, as they are checked. */
+export const RemoteStepSchema = z.strictObject({
+  title: z.string().regex(/^[^"'$`\\\n]{1,80}$/, { error: "want one short line without quotes" }),
+  deadlineSeconds: z.int().min(1).max(86_400).default(600),
+  deleteDeadlineSeconds: z.int().min(1).max(86_400).default(300),
+  firstContactSeconds: z.int().min(0).max(86_400).default(0),
+  secretOutput: z.boolean().default(false),
+  undoneWithMachine: z.boolean().default(true),
+});
+
+/** Arguments of {@link RemoteStep}. */
+export interface RemoteStepArgs {
+  /** Where. */
+  target: SshTarget;
+  /** What it does, in a few words; starts each message of the step. */
+  title: string;
+  /** Bash, run as root with `set -euo pipefail`; safe to run twice. Holds no secret: it can be read in the host's process list. */
+  script: pulumi.Input<string>;
+  /** What the script reads from standard input; secrets go here. @default - nothing */
+  stdin?: pulumi.Input<string>;
+  /** Values whose change runs the script again, beside the script itself. @default - none */
+  triggers?: readonly pulumi.Input<unknown>[];
+  /** Bash that undoes the step when it is taken out of the program. @default - nothing is undone */
+  deleteScript?: pulumi.Input<string>;
+  /** Seconds until the script is ended as failed. @default 600 */
+  deadlineSeconds?: number;
+  /** The same for `deleteScript`. @default 300 */
+  deleteDeadlineSeconds?: number;
+  /** Seconds to go on trying to connect, for a machine that may be starting. @default 0: a minute or so */
+  firstContactSeconds?: number;
+  /** Whether the output is a secret; then it is neither logged nor in plain state. @default false */
+  secretOutput?: boolean;
+  /** Whether `deleteScript` is left out when the machine itself is deleted too. @default true */
+  undoneWithMachine?: boolean;
+  /** Further machines whose replacement runs the step again. @default - only the target's own */
+  rerunWith?: readonly pulumi.Resource[];
+}
+
+/**
+ * One step on one host, over SSH with a checked host key: runs once, again when its script, input or triggers change, again
+ * when the machine is replaced, and always by the same script. Fails with the host, the step and the script's own last words.
+ * Takes its `command` provider from `opts`.
+ */
+export class RemoteStep extends pulumi.ComponentResource {
+  /** What the script printed; a secret when `secretOutput`. */
+  readonly stdout: pulumi.Output<string>;
+
+  constructor(name: string, args: RemoteStepArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("gorkheavy:ssh:RemoteStep", name, {}, opts);
+    const { target, script, stdin, triggers, deleteScript, rerunWith, ...plain } = args;
+    const spec = parseArgs(this, RemoteStepSchema, plain);
+    const rendered = (text: pulumi.Input<string>, deadlineSeconds: number): pulumi.Output<string> =>
+      pulumi
+        .output(text)
+        .apply((body) => renderStep({ host: target.name, title: spec.title, script: body, deadlineSeconds }));
+    const create = rendered(script, spec.deadlineSeconds);
+    const machines = [...(target.machine === undefined ? [] : [target.machine]), ...(rerunWith ?? [])];
+
+    const run = new command.remote.Command(
+      name,
+      {
+        connection: connectionTo(target, spec.firstContactSeconds),
+        create,
+        // Without this a changed trigger would replace the step: run it anew and then undo it.
+        update: create,
+        ...(deleteScript === undefined ? {} : { delete: rendered(deleteScript, spec.deleteDeadlineSeconds) }),
+        ...(stdin === undefined ? {} : { stdin: pulumi.secret(stdin) }),
+        ...(triggers === undefined ? {} : { triggers: [...triggers] }),
+        addPreviousOutputInEnv: false,
+        logging: spec.secretOutput || stdin !== undefined ? "none" : "stderr",
+      },
+      {
+        parent: this,
+        dependsOn: target.machine === undefined ? [] : [target.machine],
+        ...(machines.length === 0 ? {} : { replaceWith: machines }),
+        // Undone before it is done again: both speak of the same machine, by its name.
+        deleteBeforeReplace: true,
+        ...(spec.undoneWithMachine && target.machine !== undefined ? { deletedWith: target.machine } : {}),
+        ...(spec.secretOutput ? { additionalSecretOutputs: ["stdout"] } : {}),
+      },
+    );
+    this.stdout = spec.secretOutput ? pulumi.secret(run.stdout) : run.stdout;
+    this.registerOutputs({});
+  }
+}
