@@ -1,20 +1,26 @@
-import { BlockList } from "node:net";
 import type { z } from "zod";
+import { AddressPlanError, planAddresses } from "../infra/index.ts";
 
 interface Machines {
-  hosts: { name: string; endpoint: string; node: string }[];
+  hosts: { name: string; endpoint: string; node: string; cluster?: string | undefined }[];
   network: { subnet: string; gateway: string; dns: string[] };
   nodes: { name: string; role: "server" | "agent"; host: string; vmId: number; address: string }[];
 }
 
 type Context = z.core.$RefinementCtx;
 
-/** Names, VM ids and what points at them: each once, each there. */
-export function checkNames({ hosts, nodes }: Machines, ctx: Context): void {
+/** Names, hosts and roles that point at each other: each once, each there. */
+export function checkMachines({ hosts, nodes }: Machines, ctx: Context): void {
   once(ctx, "hosts", "name", hosts);
-  once(ctx, "hosts", "endpoint", hosts);
-  once(ctx, "nodes", "name", nodes);
-  once(ctx, "nodes", "vmId", nodes);
+  once(
+    ctx,
+    "hosts",
+    "endpoint",
+    // Members of one Proxmox cluster share its endpoint.
+    hosts.map((host, index) => ({
+      endpoint: host.cluster === undefined ? host.endpoint : `${host.endpoint} ${index}`,
+    })),
+  );
   nodes.forEach((node, index) => {
     if (hosts.some((host) => host.name === node.host)) return;
     refuse(
@@ -24,81 +30,42 @@ export function checkNames({ hosts, nodes }: Machines, ctx: Context): void {
     );
   });
   const servers = nodes.filter((node) => node.role === "server").length;
-  if (servers !== 1) {
-    refuse(
-      ctx,
-      ["nodes"],
-      `${servers} nodes have the role server, want exactly 1; give the others the role agent`,
-      true,
-    );
-  }
+  if (servers === 1) return;
+  state(ctx, `nodes: ${servers} of them have the role server, want exactly 1; give the others the role agent`);
 }
 
-/** The address plan: every node in the subnet, every address once, none that belongs to somebody else. */
+/** The address plan: every node in the subnet, every address and VM id once, none that belongs to somebody else. */
 export function checkAddresses({ hosts, network, nodes }: Machines, ctx: Context): void {
-  once(ctx, "nodes", "address", nodes);
-  const subnet = subnetOf(network.subnet);
-  if (subnet.first !== network.subnet.split("/")[0]) {
-    refuse(ctx, ["network", "subnet"], `want the first address of the range, ${subnet.first}/${subnet.prefix}`);
+  try {
+    planAddresses({ ...network, nodes });
+  } catch (error) {
+    if (!(error instanceof AddressPlanError)) throw error;
+    for (const problem of error.problems) state(ctx, problem);
   }
-  if (!subnet.has(network.gateway)) {
-    refuse(ctx, ["network", "gateway"], `want an address in network.subnet, ${network.subnet}`);
-  }
-  const taken = new Map<string, string>([
-    [network.gateway, "network.gateway"],
-    ...hosts.map((host, index) => [new URL(host.endpoint).hostname, `hosts[${index}].endpoint`] as const),
-  ]);
-  nodes.forEach(({ address }, index) => {
-    const path = ["nodes", index, "address"];
-    const owner = taken.get(address);
-    if (owner !== undefined)
-      return refuse(ctx, path, `that is ${owner}; want an address of its own in ${network.subnet}`);
-    if (!subnet.has(address)) return refuse(ctx, path, `want an address in network.subnet, ${network.subnet}`);
-    if (address === subnet.first || address === subnet.last) {
-      refuse(
-        ctx,
-        path,
-        `that is the first or last of ${network.subnet}, which no machine can have; want one between them`,
-      );
-    }
+  hosts.forEach(({ endpoint }, index) => {
+    const hostname = URL.parse(endpoint)?.hostname;
+    const node = nodes.find(({ address }) => address === hostname);
+    if (node === undefined && hostname !== network.gateway) return;
+    const owner = node === undefined ? "network.gateway" : `nodes.${node.name}.address`;
+    refuse(ctx, ["hosts", index, "endpoint"], `which ${owner} has; give each machine an address of its own`);
   });
 }
 
 /** Refuses every entry whose `field` an earlier one has. */
-function once<K extends string>(
-  ctx: Context,
-  list: string,
-  field: K,
-  entries: readonly Record<K, string | number>[],
-): void {
-  const seen = new Map<string | number, number>();
+function once<K extends string>(ctx: Context, list: string, field: K, entries: readonly Record<K, string>[]): void {
+  const seen = new Map<string, number>();
   entries.forEach((entry, index) => {
     const before = seen.get(entry[field]);
     if (before === undefined) seen.set(entry[field], index);
-    else refuse(ctx, [list, index, field], `${list}[${before}].${field} is the same; give each its own`);
+    else refuse(ctx, [list, index, field], `which ${list}[${before}].${field} has; give each its own`);
   });
 }
 
-/** @param whole set when the value at `path` is too big to repeat and the message says what matters of it. */
-function refuse(ctx: Context, path: (string | number)[], message: string, whole = false): void {
-  ctx.addIssue({ code: "custom", path, message, params: { whole } });
+function refuse(ctx: Context, path: (string | number)[], message: string): void {
+  ctx.addIssue({ code: "custom", path, message });
 }
 
-/** A range of addresses. @param cidr checked: `a.b.c.d/prefix` */
-function subnetOf(cidr: string): { first: string; last: string; prefix: number; has(address: string): boolean } {
-  const [base = "", length = ""] = cidr.split("/");
-  const prefix = Number(length);
-  const size = 2 ** (32 - prefix);
-  const first = Math.floor(numberOf(base) / size) * size;
-  const range = new BlockList();
-  range.addSubnet(base, prefix);
-  return { first: addressOf(first), last: addressOf(first + size - 1), prefix, has: (address) => range.check(address) };
-}
-
-function numberOf(address: string): number {
-  return address.split(".").reduce((number, part) => number * 256 + Number(part), 0);
-}
-
-function addressOf(number: number): string {
-  return [24, 16, 8, 0].map((shift) => Math.floor(number / 2 ** shift) % 256).join(".");
+/** Reports a message that names its own setting and value, as others' checks do. */
+export function state(ctx: Context, message: string): void {
+  ctx.addIssue({ code: "custom", path: [], message, params: { whole: true } });
 }

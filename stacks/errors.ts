@@ -24,7 +24,8 @@ function linesOf(key: string, issue: z.core.$ZodIssue, raw: unknown): string[] {
     );
   }
   const path = render(key, issue.path);
-  if (issue.code === "custom" && issue.params?.["whole"] === true) return [`${path}: ${issue.message}`];
+  // A message that names its own setting and value.
+  if (issue.code === "custom" && issue.params?.["whole"] === true) return [`${path}.${issue.message}`];
   return [`${path}: got ${echo(valueAt(raw, issue.path))}, ${wantOf(issue)}`];
 }
 

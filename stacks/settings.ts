@@ -15,7 +15,8 @@ import {
   PROFILES,
   ProfileNameSchema,
 } from "../runtime/contracts/index.ts";
-import { checkAddresses, checkNames } from "./checks.ts";
+import { DEFAULT_DNS } from "../infra/index.ts";
+import { checkAddresses, checkMachines, state } from "./checks.ts";
 import { SettingsError, renderIssues } from "./errors.ts";
 
 /** Where the settings are in the stack's configuration. */
@@ -24,7 +25,6 @@ export const SETTINGS_KEY = "gorkheavy:settings";
 const HostName = z
   .string()
   .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, "want lower-case letters, digits and '-', at most 63 of them");
-const Address = z.ipv4("want an IPv4 address such as 192.168.1.201");
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "want 64 hexadecimal digits, as sha256sum prints them");
 const HttpUrl = z.url({ protocol: /^https?$/, error: "want an http or https URL" });
 
@@ -36,6 +36,8 @@ const HostSchema = z.strictObject({
   endpoint: z.url({ protocol: /^https$/, error: "want an https URL such as https://192.168.1.211:8006" }),
   /** Its name within Proxmox. */
   node: HostName,
+  /** Name of the Proxmox cluster that it is a member of. Absent: a single host. */
+  cluster: HostName.optional(),
   /** Storage for the VMs' disks. */
   datastore: z.string().min(1).default("local-lvm"),
   /** Storage of content type `iso` and `import` for the cloud image and the first-boot seeds. */
@@ -55,9 +57,8 @@ const NodeSchema = z.strictObject({
   role: z.enum(["server", "agent"]),
   /** Name of the host it is on. */
   host: z.string().min(1),
-  /** Proxmox allows 100 to 999999999. */
-  vmId: z.int().min(100).max(999_999_999),
-  address: Address,
+  vmId: z.int(),
+  address: z.string(),
   cores: z.int().min(1).max(128).default(4),
   memoryMib: z.int().min(1024).max(4_194_304).default(8192),
   diskGib: z.int().min(8).max(65_536).default(32),
@@ -83,12 +84,13 @@ const EnsembleSettings = z.strictObject({
 export const SettingsSchema = z
   .strictObject({
     hosts: z.array(HostSchema).min(1),
+    // Addresses and VM ids are checked together, by the address plan.
     network: z.strictObject({
       /** Range that the nodes are in. */
-      subnet: z.cidrv4("want an address range such as 192.168.1.0/24"),
-      gateway: Address,
-      /** Name servers. Source of the default: the seed's netplan. */
-      dns: z.array(Address).min(1).default(["8.8.8.8", "8.8.4.4"]),
+      subnet: z.string(),
+      gateway: z.string(),
+      /** Name servers. */
+      dns: z.array(z.string()).default([...DEFAULT_DNS]),
     }),
     nodes: z.array(NodeSchema).min(1),
     ssh: z
@@ -108,7 +110,7 @@ export const SettingsSchema = z
       /** Name on the datastore. */
       fileName: z
         .string()
-        .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\.(qcow2|img|raw)$/, "want a file name ending in .qcow2, .img or .raw"),
+        .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*\.(qcow2|raw|vmdk)$/, "want a file name ending in .qcow2, .raw or .vmdk"),
     }),
     k3s: z.strictObject({
       version: z.string().regex(/^v1\.\d+\.\d+\+k3s\d+$/, "want an exact version such as v1.34.2+k3s1"),
@@ -116,18 +118,21 @@ export const SettingsSchema = z
       releaseUrl: HttpUrl.default("https://github.com/k3s-io/k3s/releases/download"),
       /** Of the binary. Absent: the release's own sha256sum file. */
       sha256: Sha256.optional(),
+      /** Parts of K3s to leave out. */
+      disable: z.array(z.enum(["coredns", "servicelb", "traefik", "local-storage", "metrics-server"])).default([]),
       /** Image archives that each node imports before K3s starts. */
       airgapImages: z.array(z.strictObject({ url: HttpUrl, sha256: Sha256 })).default([]),
     }),
     ensemble: EnsembleSettings,
+    /** Whether Pulumi refuses to delete or replace a VM. Where machines come and go by these settings, false. */
+    protect: z.boolean().default(true),
   })
   .superRefine((settings, ctx) => {
-    checkNames(settings, ctx);
+    checkMachines(settings, ctx);
     checkAddresses(settings, ctx);
     const { members, profile } = settings.ensemble;
     const fit = planFit(settings.nodes, workloadsOf(members), PROFILES[profile]);
-    if (!fit.fits)
-      ctx.addIssue({ code: "custom", path: ["nodes"], message: renderMisfit(fit), params: { whole: true } });
+    if (!fit.fits) state(ctx, `nodes: ${renderMisfit(fit)}`);
   });
 /** Everything that a stack decides, checked, defaults filled in. */
 export type Settings = z.output<typeof SettingsSchema>;

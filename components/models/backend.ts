@@ -58,8 +58,7 @@ const mounts = [
   { name: "tmp", mountPath: "/tmp" },
 ];
 
-function engineContainer({ name, model, image, profile, cpuLimitMillicores }: BackendSpec): Container {
-  const threads = profile.threadsFollowCpuLimit ? threadsFor(cpuLimitMillicores) : undefined;
+function engineContainer({ name, model, image, profile }: BackendSpec): Container {
   return {
     name: "engine",
     image,
@@ -79,7 +78,6 @@ function engineContainer({ name, model, image, profile, cpuLimitMillicores }: Ba
       "scripted",
       "--model",
       model,
-      ...(threads === undefined ? [] : ["--threads", `${threads}`]),
     ],
     ports: [{ name: "ollama", containerPort: MODEL_PORT, protocol: "TCP" }],
     ...(profile.startup === undefined ? {} : { startupProbe: httpProbe(profile.startup) }),

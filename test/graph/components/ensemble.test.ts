@@ -95,7 +95,6 @@ test("profile seed: probes, spread and wait as the seed wrote them", async () =>
       periodSeconds: 5,
     });
     expect(container?.startupProbe, name).toBeUndefined();
-    expect(container?.args, name).not.toContain("--threads");
     expect(pod?.tolerations, name).toBeUndefined();
   }
   for (const name of ALL) {
@@ -115,7 +114,7 @@ test("profile seed: probes, spread and wait as the seed wrote them", async () =>
   expect(wait?.args?.[0]).toContain("const deadline = Infinity");
 });
 
-test("profile default: ready means loaded, a dead node is no domain, threads follow the limit", async () => {
+test("profile default: ready means loaded, a dead node is no domain", async () => {
   const { graph } = await build();
   const found = deployments(graph);
   for (const name of MODELS) {
@@ -124,7 +123,6 @@ test("profile default: ready means loaded, a dead node is no domain, threads fol
     expect(container?.readinessProbe?.httpGet, name).toMatchObject({ path: "/models/health", port: 11434 });
     expect(container?.startupProbe?.httpGet, name).toMatchObject({ path: "/models/health", port: 11434 });
     expect(container?.livenessProbe?.httpGet, name).toMatchObject({ path: "/api/tags", port: 11434 });
-    expect(container?.args?.slice(-2), name).toEqual(["--threads", "1"]);
     expect(pod?.tolerations, name).toEqual(
       ["not-ready", "unreachable"].map((state) => ({
         key: `node.kubernetes.io/${state}`,
