@@ -37,6 +37,8 @@ const RETRY_AFTER_MS = 50;
 /** Calls a member and gathers its whole answer, within its bounds. */
 export async function attempt(call: ModelCall, bounds: Bounds, ports: Ports): Promise<Attempted> {
   const startedMs = ports.now();
+  // Nobody waits for it any more: it must not even be begun.
+  if (bounds.signal.aborted) return { status: "cancelled", text: "", startedMs, endedMs: startedMs, attempts: 0 };
   const stop = new AbortController();
   const gathered: Gathered = { text: "" };
   let attempts = 0;
@@ -48,7 +50,6 @@ export async function attempt(call: ModelCall, bounds: Bounds, ports: Ports): Pr
     );
   };
   const cancel = (): void => stop.abort(bounds.signal.reason);
-  if (bounds.signal.aborted) cancel();
   bounds.signal.addEventListener("abort", cancel, { once: true });
   const clear = ports.timer(Math.max(0, bounds.deadlineMs - startedMs), expire);
   const ended = (status: Attempted["status"], fault?: Fault): Attempted => ({

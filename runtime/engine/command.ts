@@ -13,6 +13,7 @@ interface Flags {
   ollamaPort: number;
   backend: string;
   model: string[];
+  threads?: number;
   loadMs: number;
   tokenMs: number;
   graceMs: number;
@@ -29,6 +30,11 @@ export function engineCommand(): Command {
     .option("--ollama-port <number>", "port of the Ollama API", integer("ollama-port", 0, 65_535), 11_434)
     .addOption(new Option("--backend <name>", "where inference happens").choices(["scripted"]).default("scripted"))
     .requiredOption("--model <name...>", "models to serve, family:tag; each may be given with its own --model")
+    .option(
+      "--threads <number>",
+      "threads of the inference, from the CPU limit (default: the backend's)",
+      integer("threads", 1, 1024),
+    )
     .option("--load-ms <number>", "scripted: how long a load takes", integer("load-ms", 0, 3_600_000), 0)
     .option("--token-ms <number>", "scripted: pause between two words", integer("token-ms", 0, 60_000), 0)
     .option(

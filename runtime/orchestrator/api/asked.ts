@@ -60,10 +60,10 @@ export function askOfChat(
 /** Numbers in an Ollama `context` that carry a conversation: a mark and 16 bytes. */
 const CONTEXT_MARK = 0x67_6b_68;
 
-/** A conversation as Ollama's `context`, which its clients hand back with the next question. Only for ids that this made. */
-export function contextOf(conversation: string): number[] {
-  const bytes = Buffer.from(conversation.replaceAll("-", ""), "hex");
-  return [CONTEXT_MARK, ...bytes];
+/** A conversation as Ollama's `context`, which its clients hand back with the next question. Undefined for an id that is no UUID. */
+export function contextOf(conversation: string): number[] | undefined {
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(conversation)) return undefined;
+  return [CONTEXT_MARK, ...Buffer.from(conversation.replaceAll("-", ""), "hex")];
 }
 
 /** The conversation of an Ollama `context`; undefined when there is none in it. */

@@ -28,6 +28,8 @@ const NANOSECONDS = 1_000_000;
 interface Part {
   text: string;
   totals: { done: false } | Last;
+  /** Conversation that the answer belongs to; `/api/generate` hands it to the client as `context`. */
+  conversation?: string;
 }
 
 /** What the last part adds. */
@@ -37,8 +39,6 @@ interface Last {
   total_duration: number;
   prompt_eval_count: number;
   eval_count: number;
-  /** Names the conversation to clients of `/api/generate`. */
-  context?: number[];
 }
 
 /** The Ollama API: the ensemble under its own name and each member under its own. */
@@ -104,7 +104,7 @@ async function answer<T extends OllamaGenerateChunk | OllamaChatChunk>(
   let text = "";
   for await (const part of parts) {
     text += part.text;
-    if (part.totals.done) return c.json(shape({ text, totals: part.totals }));
+    if (part.totals.done) return c.json(shape({ ...part, text }));
   }
   throw new Fault("internal", "the answer ended without a last part");
 }
@@ -114,14 +114,14 @@ function head(model: string): { model: string; created_at: string } {
 }
 
 function generateShape(model: string): (part: Part) => OllamaGenerateChunk {
-  return ({ text, totals }) => ({ ...head(model), response: text, ...totals });
+  return ({ text, totals, conversation }) => {
+    const context = totals.done && conversation !== undefined ? contextOf(conversation) : undefined;
+    return { ...head(model), response: text, ...totals, ...(context === undefined ? {} : { context }) };
+  };
 }
 
 function chatShape(model: string): (part: Part) => OllamaChatChunk {
-  return ({ text, totals }) => {
-    const { context: _unused, ...rest } = { context: undefined, ...totals };
-    return { ...head(model), message: { role: "assistant", content: text }, ...rest };
-  };
+  return ({ text, totals }) => ({ ...head(model), message: { role: "assistant", content: text }, ...totals });
 }
 
 function generateParts(ensemble: Ensemble, request: OllamaGenerateRequest, c: Context): AsyncIterable<Part> {
@@ -155,11 +155,12 @@ async function* ensembleParts(ensemble: Ensemble, input: AskInput, c: Context): 
   for (const text of replay(answer.reply)) yield { text, totals: { done: false } };
   yield {
     text: "",
-    totals: last(answer, input.conversation === undefined ? contextOf(answer.conversation) : undefined),
+    totals: last(answer),
+    conversation: answer.conversation,
   };
 }
 
-function last(answer: AskAnswer, context: number[] | undefined): Last {
+function last(answer: AskAnswer): Last {
   const winner = answer.stages.find(({ member }) => member === answer.decision.winner);
   return {
     done: true,
@@ -167,7 +168,6 @@ function last(answer: AskAnswer, context: number[] | undefined): Last {
     total_duration: Math.round(answer.ms * NANOSECONDS),
     prompt_eval_count: winner?.promptTokens ?? 0,
     eval_count: winner?.answerTokens ?? 0,
-    ...(context === undefined ? {} : { context }),
   };
 }
 
