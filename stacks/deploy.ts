@@ -39,7 +39,7 @@ interface Machine {
 }
 
 /** Directory of the weights: theirs alone, and there before a pod asks for it. A hostPath takes no owner from a pod's fsGroup. */
-const MODEL_STORE_SCRIPT = `install -d -m 0750 -o 1000 -g 1000 '${NODE_STORE_PATH}'\n`;
+const MODEL_STORE_SCRIPT = `install -d -m 0750 -o 1000 -g 1000 ${NODE_STORE_PATH}\n`;
 
 /**
  * The whole way: hosts, image, machines, K3s, ensemble. The same for the lab and for machines on a desk; what differs is in the settings.
