@@ -1,5 +1,7 @@
-import { homedir } from "node:os";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { text as readText } from "node:stream/consumers";
 import { z } from "zod";
 import { issueLabCertificates } from "./certificates.ts";
 import { createPve } from "./pve.ts";
@@ -11,14 +13,14 @@ export interface RunPveOptions {
   port?: number | string;
   /** `none` keeps records only; what boots machines comes with the lab itself. @default none */
   machines?: string;
-  /** `USER@REALM!TOKENID=UUID`. */
+  /** `USER@REALM!TOKENID=UUID`; `-` reads it from standard input, so that it is in no list of processes. */
   token?: string;
   /** Address to listen on. @default 127.0.0.1 */
   address?: string;
   /** Node name. @default pve */
   node?: string;
-  /** Folder for VMs, files and certificates. @default gorkheavy/pve in the user's cache folder */
-  dataDir?: string;
+  /** Folder for VMs, files and certificates; made when missing, kept. @default a temporary one, removed at the end */
+  data?: string;
   /** Ends the server when aborted, beside SIGINT and SIGTERM. */
   signal?: AbortSignal;
   /** Takes each line of output. @default standard output */
@@ -49,37 +51,42 @@ export async function runPve(options: RunPveOptions): Promise<void> {
     throw new PveUsageError(
       `--machines: got '${machines}', want none; \`npm run lab\` starts the API with machines behind it`,
     );
-  const token = checkedToken(options.token);
+  const token = checkedToken(options.token === "-" ? (await readText(process.stdin)).trim() : options.token);
   const node = options.node ?? "pve";
-  if (!/^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?$/.test(node))
+  if (!/^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?$/.test(node)) {
     throw new PveUsageError(`--node: got '${node}', want letters, digits and dashes`);
+  }
   const address = options.address ?? "127.0.0.1";
-  const dataDir = resolve(
-    options.dataDir ?? join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "gorkheavy", "pve"),
-  );
-  const certificates = await issueLabCertificates(`${dataDir}/certificates`, [
-    { name: node, addresses: [address, "127.0.0.1", "localhost"] },
-  ]);
+  const dataDir = options.data === undefined ? await mkdtemp(join(tmpdir(), "gorkheavy-pve-")) : resolve(options.data);
+  try {
+    await serve({ node, address, port: port.data, dataDir, token, print, signal: options.signal });
+  } finally {
+    if (options.data === undefined) await rm(dataDir, { recursive: true, force: true });
+  }
+}
+
+interface Served {
+  node: string;
+  address: string;
+  port: number;
+  dataDir: string;
+  token: string;
+  print: (line: string) => void;
+  signal: AbortSignal | undefined;
+}
+
+async function serve({ node, address, port, dataDir, token, print, signal }: Served): Promise<void> {
+  const hosts = [{ name: node, addresses: [address, "127.0.0.1", "localhost"] }];
+  const certificates = await issueLabCertificates(join(dataDir, "certificates"), hosts);
   const tls = certificates.servers[node];
   if (tls === undefined) throw new Error(`no certificate was made for node '${node}'`);
-  const pve = await createPve({
-    node,
-    address,
-    port: port.data,
-    dataDir,
-    machines: undefined,
-    token,
-    tls,
-    log: print,
-  }).catch((error: unknown) => {
-    throw new PveUsageError(`--port: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
-  });
+  const pve = await createPve({ node, address, port, dataDir, machines: undefined, token, tls, log: print });
   print(`Proxmox VE API: ${pve.endpoint}`);
   print(`node:           ${node} (VMs are records only, nothing boots)`);
   print(`CA file:        ${certificates.caFile} (SSL_CERT_FILE=… for the provider, --cacert … for curl)`);
   print(`token:          ${parseApiToken(token).id} (its secret is the one you gave)`);
-  print("Ctrl-C ends it; VMs and files stay in the data folder.");
-  await untilStopped(options.signal);
+  print("Ctrl-C ends it.");
+  await untilStopped(signal);
   await pve.close();
   print("stopped");
 }

@@ -12,8 +12,10 @@ import { createRecordMachines } from "./record-machines.ts";
 import { ENDPOINTS } from "./routes/index.ts";
 import { DEFAULT_DATASTORES, Datastores } from "./storage/datastores.ts";
 import type { DatastoreSettings } from "./storage/datastore.ts";
+import { acquireLock } from "../tools/lock.ts";
 import { Tasks } from "./tasks.ts";
 import { parseApiToken } from "./token.ts";
+import type { ApiToken } from "./token.ts";
 import { removeVm } from "./vm/destroy.ts";
 import { VmStore } from "./vm/store.ts";
 
@@ -58,7 +60,7 @@ export interface Pve {
   readonly port: number;
   /** What the server works on, for the lab's own tools and tests. */
   readonly lab: Lab;
-  /** Stops listening, aborts tasks and closes the machine driver; VMs stay as they are. */
+  /** Stops listening and aborts tasks; VMs stay as they are, and the machine driver is left to whoever made it. */
   close(): Promise<void>;
 }
 
@@ -66,9 +68,20 @@ export interface Pve {
  * Serves one Proxmox VE node from a folder. What an earlier server left there is taken over: VMs are as they were, interrupted tasks are closed
  * as failed, locks are released, and a VM that was only half made is removed.
  * @throws Error naming the address and port when they cannot be listened on, or the token's form when it is wrong
+ * @throws LockHeld when another living process serves the same folder
  */
 export async function createPve(options: PveOptions): Promise<Pve> {
   const token = parseApiToken(options.token);
+  const release = await acquireLock(join(resolve(options.dataDir), "lock"), `Proxmox VE API of node ${options.node}`);
+  try {
+    return await serve(options, token, release);
+  } catch (error) {
+    await release();
+    throw error;
+  }
+}
+
+async function serve(options: PveOptions, token: ApiToken, release: () => Promise<void>): Promise<Pve> {
   const lab = await openLab(options);
   const settings = { token, tls: options.tls, authDelayMs: options.authDelayMs ?? AUTH_DELAY_MS, log: options.log };
   const server = createApiServer(lab, ENDPOINTS, settings);
@@ -88,7 +101,7 @@ export async function createPve(options: PveOptions): Promise<Pve> {
       server.closeAllConnections();
       await closed;
       await lab.tasks.close();
-      await lab.machines.close();
+      await release();
     },
   };
 }
