@@ -28,7 +28,7 @@ export function parseHierarchies(selfCgroup: string, mounted: readonly string[])
     const controllers = names.split(",").map((name) => name.replace(/^name=/, ""));
     const dir =
       mounted.find((name) => name === controllers.join(",")) ?? mounted.find((name) => controllers.includes(name));
-    return dir === undefined ? [] : [{ base: join(ROOT, dir, path), controllers }];
+    return dir === undefined ? [] : [{ base: join(ROOT, dir, path).replace(/\/$/, ""), controllers }];
   });
 }
 

@@ -13,6 +13,9 @@ export type Isolation = "client" | "datacentre";
  */
 export const FIRST_PROCESS = '"$@"; exit $?';
 
+/** Ends at once when the starter died before its death could be told: process 1 of this namespace has taken the command over. */
+const STILL_WANTED = '[ "$PPID" -ne 1 ] || exit 1; exec "$@"';
+
 /**
  * Puts a command into a lab: argument vector to be started as it is (root only).
  *
@@ -27,7 +30,9 @@ export function isolated(lab: string, argv: readonly string[], isolation: Isolat
     `--net=${namespacePath(lab)}`,
     "--",
     // Set after nsenter has changed into the program, or the kernel would forget it.
-    ...(isolation === "client" ? ["setpriv", "--pdeathsig", "KILL"] : []),
+    ...(isolation === "client"
+      ? ["setpriv", "--pdeathsig", "KILL", ...(process.pid === 1 ? [] : ["sh", "-c", STILL_WANTED, "sh"])]
+      : []),
     "unshare",
     // `slave`: the host can still unmount its disks, and nothing that is mounted here shows there.
     ...["--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"],
