@@ -4,16 +4,9 @@ import { childName, parseArgs } from "../args.ts";
 import { RemoteStep } from "../ssh/remote-step.ts";
 import type { SshTarget } from "../ssh/connection.ts";
 import { type K3sSettingsArgs, K3sSettingsSchema } from "./config.ts";
-import { joinNode, type K3sNodeArgs, K3sNodeSchema, splitNode } from "./k3s-node.ts";
+import { joinNode, type K3sNodeArgs, K3sNodeSchema, removal, splitNode } from "./k3s-node.ts";
 import { type K3sReleaseArgs, K3sReleaseSchema, renderInstall } from "./release.ts";
-import {
-  DRAIN_SECONDS,
-  READY_SECONDS,
-  renderAgentService,
-  renderLeave,
-  renderMembership,
-  renderRemoval,
-} from "./service-script.ts";
+import { DRAIN_SECONDS, READY_SECONDS, renderAgentService, renderLeave, renderMembership } from "./service-script.ts";
 
 const K3sAgentSchema = z.strictObject({
   node: K3sNodeSchema,
@@ -59,6 +52,8 @@ export class K3sAgent extends pulumi.ComponentResource {
     });
     const node = joinNode(spec.node, flow);
 
+    const token = pulumi.secret(args.server.token);
+
     const installed = new RemoteStep(
       childName(name, "install"),
       { target: node.target, title: "install k3s", script: renderInstall(spec.release), deadlineSeconds: 1800 },
@@ -71,8 +66,8 @@ export class K3sAgent extends pulumi.ComponentResource {
         title: "start the k3s agent",
         script: renderAgentService(node, spec.settings, spec.server.address, spec.release.version),
         // By standard input into a file of mode 0600: an argument would be in the process list, an environment in the unit.
-        stdin: pulumi.secret(args.server.token),
-        deleteScript: renderRemoval(),
+        stdin: token,
+        ...removal(node),
         deadlineSeconds: READY_SECONDS + MARGIN_SECONDS,
       },
       { parent: this, dependsOn: [installed] },
@@ -84,11 +79,12 @@ export class K3sAgent extends pulumi.ComponentResource {
         title: `wait for node ${node.name}`,
         script: renderMembership(node.name),
         deleteScript: renderLeave(node.name),
-        triggers: node.restartTriggers,
+        triggers: [...node.restartTriggers, spec.release.version, pulumi.unsecret(token.apply(caDigest))],
         deadlineSeconds: READY_SECONDS + MARGIN_SECONDS,
         deleteDeadlineSeconds: DRAIN_SECONDS + MARGIN_SECONDS,
-        // Runs on the server, about this machine: when this machine is replaced, the old node leaves first.
-        rerunWith: node.target.machine === undefined ? [] : [node.target.machine],
+        // Runs on the server, about this machine: when this machine is replaced, the old node leaves first. A replaced server
+        // is seen by the token: whoever replaces a broken one must not wait for it to drain anybody.
+        renewedWith: node.target.machine === undefined ? [] : [node.target.machine],
       },
       { parent: this, dependsOn: [service] },
     );
@@ -96,4 +92,9 @@ export class K3sAgent extends pulumi.ComponentResource {
     this.state = member.stdout.apply((text) => text.trim());
     this.registerOutputs({ nodeName: this.nodeName, state: this.state });
   }
+}
+
+/** The part of a token that tells which cluster it is for, and is no secret: the checksum of the cluster's CA. */
+function caDigest(token: string): string {
+  return token.split("::")[0] ?? "";
 }

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { HostName } from "../args.ts";
 import type { SshTarget } from "../ssh/connection.ts";
 import type { NodeConfig } from "./config.ts";
+import { renderRemoval } from "./service-script.ts";
 
 /** The node's plain arguments, as they are checked. */
 export const K3sNodeSchema = z.strictObject({
@@ -72,4 +73,12 @@ export function joinNode(plain: z.output<typeof K3sNodeSchema>, flow: Omit<K3sNo
     taints: plain.taints,
     ...flow,
   };
+}
+
+/**
+ * What undoes K3s on a machine. One that the program made goes as a whole, and may be the very reason why it goes that nobody
+ * can reach it any more; so K3s is removed only from a machine that stays.
+ */
+export function removal(node: K3sNode): { deleteScript?: string } {
+  return node.target.machine === undefined ? { deleteScript: renderRemoval() } : {};
 }

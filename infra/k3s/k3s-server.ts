@@ -3,16 +3,10 @@ import { z } from "zod";
 import { childName, parseArgs } from "../args.ts";
 import { RemoteStep } from "../ssh/remote-step.ts";
 import { type K3sSettingsArgs, K3sSettingsSchema } from "./config.ts";
-import { joinNode, type K3sNodeArgs, K3sNodeSchema, splitNode } from "./k3s-node.ts";
+import { joinNode, type K3sNodeArgs, K3sNodeSchema, removal, splitNode } from "./k3s-node.ts";
 import { parseCredentials } from "./kubeconfig.ts";
 import { type K3sReleaseArgs, K3sReleaseSchema, renderInstall } from "./release.ts";
-import {
-  READY_SECONDS,
-  renderCredentials,
-  renderMembership,
-  renderRemoval,
-  renderServerService,
-} from "./service-script.ts";
+import { READY_SECONDS, renderCredentials, renderMembership, renderServerService } from "./service-script.ts";
 
 const K3sServerSchema = z.strictObject({
   node: K3sNodeSchema,
@@ -64,7 +58,7 @@ export class K3sServer extends pulumi.ComponentResource {
         target: node.target,
         title: "start the k3s server",
         script: renderServerService(node, spec.settings, spec.release.version),
-        deleteScript: renderRemoval(),
+        ...removal(node),
         deadlineSeconds: READY_SECONDS + MARGIN_SECONDS,
       },
       { parent: this, dependsOn: [installed] },
@@ -73,9 +67,9 @@ export class K3sServer extends pulumi.ComponentResource {
       childName(name, "ready"),
       {
         target: node.target,
-        title: "wait for the server's node",
+        title: "wait for the server node",
         script: renderMembership(node.name),
-        triggers: node.restartTriggers,
+        triggers: [...node.restartTriggers, spec.release.version],
         // A restart is waited for here: the first answer may be as far away as at the first boot.
         firstContactSeconds: 300,
         deadlineSeconds: READY_SECONDS + MARGIN_SECONDS,

@@ -52,6 +52,36 @@ export function releaseFolder(release: K3sRelease): string {
 const IMAGE_FOLDER = "/var/lib/rancher/k3s/agent/images";
 
 /**
+ * Bash functions. `fetch URL FILE SHA256 MODE` goes on with a partial download of the same content, never leaves a wrong file
+ * under its name, and does nothing when the right one is there.
+ */
+export const FETCH_FUNCTIONS = `get() { curl -fsSL --connect-timeout 15 --retry 5 --retry-all-errors --retry-delay 2 "$@"; }
+digest() { sha256sum < "$1" | cut -d ' ' -f 1; }
+fetch() {
+  local url=$1 file=$2 want=$3 mode=$4 part attempt code
+  if [ -f "$file" ] && [ "$(digest "$file")" = "$want" ]; then chmod "$mode" "$file"; return 0; fi
+  mkdir -p "$(dirname "$file")"
+  part="$(dirname "$file")/.$want.part"
+  for attempt in 1 2 3; do
+    code=0
+    get -C - --speed-limit 1024 --speed-time 60 -o "$part" "$url" || code=$?
+    if [ -f "$part" ] && [ "$(digest "$part")" = "$want" ]; then
+      chmod "$mode" "$part"
+      mv -f "$part" "$file"
+      return 0
+    fi
+    # Whole and wrong, or no way to go on from here (22: refused, 33: no ranges): from the start. A broken line keeps its part.
+    case "$code" in 0 | 22 | 33) rm -f "$part" ;; esac
+  done
+  if [ "$code" = 0 ]; then
+    echo "$url: the download does not have the SHA-256 $want; check the address and the checksum in the settings" >&2
+  else
+    echo "$url: the download failed (curl: $code); can this machine reach it? What came is kept and gone on with" >&2
+  fi
+  return 1
+}`;
+
+/**
  * Bash that brings the binary and the images, each checked before it gets its name, and resumed when it broke off. Does
  * nothing when all is there.
  */
@@ -67,27 +97,7 @@ case "$(uname -m)" in
   *) echo "processor $(uname -m): K3s ${release.version} has no binary for it; take x86_64 or aarch64" >&2; exit 69 ;;
 esac
 base=${quote(releaseFolder(release))}
-get() { curl -fsSL --connect-timeout 15 --retry 5 --retry-all-errors --retry-delay 2 "$@"; }
-digest() { sha256sum < "$1" | cut -d ' ' -f 1; }
-# fetch URL FILE SHA256 MODE: goes on with a partial file of the same content, and never leaves a wrong one under its name.
-fetch() {
-  local url=$1 file=$2 want=$3 mode=$4 part attempt
-  if [ -f "$file" ] && [ "$(digest "$file")" = "$want" ]; then chmod "$mode" "$file"; return 0; fi
-  mkdir -p "$(dirname "$file")"
-  part="$(dirname "$file")/.$want.part"
-  for attempt in 1 2 3; do
-    get -C - --speed-limit 1024 --speed-time 60 -o "$part" "$url" || true
-    if [ -f "$part" ] && [ "$(digest "$part")" = "$want" ]; then
-      chmod "$mode" "$part"
-      mv -f "$part" "$file"
-      return 0
-    fi
-    # Whole and wrong, or a server that cannot resume: from the start.
-    rm -f "$part"
-  done
-  echo "$url: the download does not have the SHA-256 $want; check the address and the checksum in the settings" >&2
-  return 1
-}
+${FETCH_FUNCTIONS}
 want=${release.sha256 ?? ""}
 if [ -z "$want" ]; then
   want=$(get "$base/$sums" | awk -v name="k3s$suffix" '$2 == name { print $1 }')

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 import { childName, parseArgs } from "../args.ts";
@@ -80,7 +81,8 @@ export class NodePrep extends pulumi.ComponentResource {
         target,
         title: "preflight",
         script: renderPreflight(scripts),
-        triggers: [renderNodePrep(scripts)],
+        // What was prepared anew is looked at anew.
+        triggers: [createHash("sha256").update(renderNodePrep(scripts)).digest("hex")],
         deadlineSeconds: 180,
       },
       { parent: this, dependsOn: [system] },

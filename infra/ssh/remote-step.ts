@@ -39,8 +39,8 @@ export interface RemoteStepArgs {
   secretOutput?: boolean;
   /** Whether `deleteScript` is left out when the machine itself is deleted too. @default true */
   undoneWithMachine?: boolean;
-  /** Further machines whose replacement runs the step again. @default - only the target's own */
-  rerunWith?: readonly pulumi.Resource[];
+  /** Machines whose replacement undoes the step before and runs it again after. @default - the target's own */
+  renewedWith?: readonly pulumi.Resource[];
 }
 
 /**
@@ -54,14 +54,15 @@ export class RemoteStep extends pulumi.ComponentResource {
 
   constructor(name: string, args: RemoteStepArgs, opts?: pulumi.ComponentResourceOptions) {
     super("gorkheavy:ssh:RemoteStep", name, {}, opts);
-    const { target, script, stdin, triggers, deleteScript, rerunWith, ...plain } = args;
+    const { target, script, stdin, triggers, deleteScript, renewedWith, ...plain } = args;
     const spec = parseArgs(this, RemoteStepSchema, plain);
     const rendered = (text: pulumi.Input<string>, deadlineSeconds: number): pulumi.Output<string> =>
       pulumi
         .output(text)
         .apply((body) => renderStep({ host: target.name, title: spec.title, script: body, deadlineSeconds }));
     const create = rendered(script, spec.deadlineSeconds);
-    const machines = [...(target.machine === undefined ? [] : [target.machine]), ...(rerunWith ?? [])];
+    const own = target.machine === undefined ? [] : [target.machine];
+    const machines = [...(renewedWith ?? own)];
 
     const run = new command.remote.Command(
       name,
@@ -78,7 +79,7 @@ export class RemoteStep extends pulumi.ComponentResource {
       },
       {
         parent: this,
-        dependsOn: target.machine === undefined ? [] : [target.machine],
+        dependsOn: own,
         ...(machines.length === 0 ? {} : { replaceWith: machines }),
         // Undone before it is done again: both speak of the same machine, by its name.
         deleteBeforeReplace: true,

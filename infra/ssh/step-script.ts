@@ -29,7 +29,8 @@ export function renderStep(step: StepScript): string {
     `trap 'code=$?; [ "$code" = 0 ] || echo ${quoteTwice(`${where}: exit `)}"$code after $SECONDS s" >&2' EXIT`,
     step.script,
   ].join("\n");
-  return `exec sudo -n timeout -k ${KILL_AFTER_SECONDS} ${step.deadlineSeconds} bash -c ${quote(wrapped)}`;
+  // --norc: a bash whose standard input is a socket takes itself for rsh's and reads ~/.bashrc (bash(1), INVOCATION).
+  return `exec sudo -n timeout -k ${KILL_AFTER_SECONDS} ${step.deadlineSeconds} bash --norc -c ${quote(wrapped)}`;
 }
 
 /** Text as one word of a POSIX shell. */
