@@ -98,6 +98,9 @@ export interface ChatOptions extends Reach {
   conversation?: string;
 }
 
+/** What the chat says when it waits for a question. */
+const PROMPT = "YOU: ";
+
 /**
  * Asks at `YOU:` and prints `Reply:` until `exit`, Ctrl-D or the end of the input. Ctrl-C stops the running question, or the chat when none runs.
  * An error is printed and the chat goes on.
@@ -105,16 +108,17 @@ export interface ChatOptions extends Reach {
 export async function chatLoop(options: ChatOptions): Promise<void> {
   const { output, conversation = randomUUID() } = options;
   const terminal = "isTTY" in options.input && options.input.isTTY === true;
-  const lines = createInterface({ input: options.input, output, terminal, prompt: "YOU: " });
+  const lines = createInterface({ input: options.input, output, terminal, prompt: PROMPT });
   let running: AbortController | undefined;
+  // A pipe's lines may all be read, and the interface closed, while the first question is still in work: only a terminal is prompted through it.
+  const prompt = (): void => {
+    if (!terminal) output.write(PROMPT);
+    else if (!closed) lines.prompt();
+  };
   let closed = false;
   lines.on("close", () => {
     closed = true;
   });
-  // A pipe may end while a question is still in work; its lines come all the same, but nothing can prompt any more.
-  const prompt = (): void => {
-    if (!closed) lines.prompt();
-  };
   lines.on("SIGINT", () => {
     if (running !== undefined) running.abort();
     else lines.close();
