@@ -98,13 +98,15 @@ export function clientOf(port: number, caPem: string): Pick<ServedPve, "call" | 
       sent.end(body);
     });
   const call: ServedPve["call"] = (method, path, params = {}) => {
-    const form = new URLSearchParams(Object.entries(params).map(([key, value]) => [key, String(value)]));
+    const form = new URLSearchParams(
+      Object.entries(params).map(([key, value]): [string, string] => [key, String(value)]),
+    );
     form.sort();
     const text = form.toString();
     const authorization = `PVEAPIToken=${TOKEN}`;
     if (method === "GET" || method === "DELETE")
       return raw(method, `/api2/json${path}${text === "" ? "" : `?${text}`}`, { authorization });
-    const type = text === "" ? {} : { "content-type": "application/x-www-form-urlencoded" };
+    const type: Record<string, string> = text === "" ? {} : { "content-type": "application/x-www-form-urlencoded" };
     return raw(
       method,
       `/api2/json${path}`,

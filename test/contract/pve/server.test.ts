@@ -231,20 +231,17 @@ describe("connection", () => {
 
 describe("node and cluster", () => {
   test("the version is one that the provider uploads images to", async () => {
-    expect((await served.call("GET", "/version")).data).toMatchObject({
-      version: expect.stringMatching(/^9\.0\.\d+$/),
-      release: "9.0",
-    });
+    const { version, release } = record((await served.call("GET", "/version")).data);
+    expect([release, String(version)]).toEqual(["9.0", expect.stringMatching(/^9\.0\.\d+$/)]);
   });
 
   test("nodes, their figures and their network", async () => {
     expect((await served.call("GET", "/nodes")).data).toEqual([
       expect.objectContaining({ node: "pve", status: "online", level: "" }),
     ]);
-    expect((await served.call("GET", "/nodes/pve/status")).data).toMatchObject({
-      cpuinfo: { sockets: 1 },
-      memory: { total: expect.any(Number) },
-    });
+    const { cpuinfo, memory } = record((await served.call("GET", "/nodes/pve/status")).data);
+    expect(record(cpuinfo)["sockets"]).toBe(1);
+    expect(Number(record(memory)["total"])).toBeGreaterThan(0);
     expect((await served.call("GET", "/nodes/pve/network")).data).toEqual([
       expect.objectContaining({ iface: "vmbr0", type: "bridge", address: "127.0.0.1" }),
     ]);
