@@ -68,7 +68,7 @@ export class NodePrep extends pulumi.ComponentResource {
         script: renderFirstContact(),
         firstContactSeconds: spec.firstContactSeconds,
       },
-      { parent: this },
+      { parent: this, dependsOn: opts?.dependsOn },
     );
     const system = new RemoteStep(
       childName(name, "system"),

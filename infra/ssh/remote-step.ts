@@ -77,15 +77,19 @@ export class RemoteStep extends pulumi.ComponentResource {
         addPreviousOutputInEnv: false,
         logging: spec.secretOutput || stdin !== undefined ? "none" : "stderr",
       },
-      {
-        parent: this,
-        dependsOn: own,
-        ...(machines.length === 0 ? {} : { replaceWith: machines }),
-        // Undone before it is done again: both speak of the same machine, by its name.
-        deleteBeforeReplace: true,
-        ...(spec.undoneWithMachine && target.machine !== undefined ? { deletedWith: target.machine } : {}),
-        ...(spec.secretOutput ? { additionalSecretOutputs: ["stdout"] } : {}),
-      },
+      pulumi.mergeOptions(
+        {
+          parent: this,
+          dependsOn: own,
+          ...(machines.length === 0 ? {} : { replaceWith: machines }),
+          // Undone before it is done again: both speak of the same machine, by its name.
+          deleteBeforeReplace: true,
+          ...(spec.undoneWithMachine && target.machine !== undefined ? { deletedWith: target.machine } : {}),
+          ...(spec.secretOutput ? { additionalSecretOutputs: ["stdout"] } : {}),
+        },
+        // The component's own wait is not in the state: without it here, a machine could go before the step that leaves it.
+        { dependsOn: opts?.dependsOn },
+      ),
     );
     this.stdout = spec.secretOutput ? pulumi.secret(run.stdout) : run.stdout;
     this.registerOutputs({});
