@@ -2,7 +2,7 @@ import { readdir, readFile, readlink, rm, rmdir, stat } from "node:fs/promises";
 import { sep } from "node:path";
 import { execa } from "execa";
 import { labGroups, processesIn, removeGroup } from "./cgroup.ts";
-import { labNetworkExists, NETNS_DIR, namespaceOf, namespacePath, removeLabNetwork } from "./network.ts";
+import { labNamespaceExists, namespaceOf, namespacePath, removeLabNetwork } from "./network.ts";
 
 /** How long processes may take to die after SIGKILL, ms: one in an uninterruptible wait for the disk needs a while. */
 const DEATH_TIMEOUT_MS = 15_000;
@@ -120,11 +120,12 @@ export async function sweep(lab: string, options: SweepOptions): Promise<string[
     });
   }
   await attempt(`network namespace ${namespaceOf(lab)}`, async () => {
-    if (!(await labNetworkExists(lab))) return false;
+    if (!(await labNamespaceExists(lab))) return false;
     await removeLabNetwork(lab);
     return true;
   });
-  await attempt("leftovers of ip netns and systemd-nspawn", removeSharedLeftovers);
+  // nspawn's scratch directory is only a mount point for the lab; it goes when nobody else has something there.
+  await rmdir("/run/systemd/nspawn").catch(() => undefined);
   await attempt(`directory ${options.stateDir}`, async () => {
     // Only with nothing mounted there: the files behind a mount are somebody else's.
     if (mountsBelow(await readFile("/proc/self/mountinfo", "utf8"), options.stateDir).length > 0)
@@ -148,18 +149,4 @@ async function allDead(pids: readonly number[]): Promise<boolean> {
     if (text !== undefined && !/^[ZX]/.test(text.slice(text.lastIndexOf(")") + 2))) return false;
   }
   return true;
-}
-
-/**
- * The mount over `/run/netns` that `ip netns add` makes at its first use, and nspawn's scratch directory: taken away when they are empty,
- * so that no other namespace is in use; whoever needs them again makes them again.
- */
-async function removeSharedLeftovers(): Promise<boolean> {
-  await rmdir("/run/systemd/nspawn").catch(() => undefined);
-  const entries = await readdir(NETNS_DIR).catch(() => undefined);
-  if (entries?.length !== 0) return false;
-  const mounted = mountsBelow(await readFile("/proc/self/mountinfo", "utf8"), NETNS_DIR).length > 0;
-  if (mounted) await execa("umount", [NETNS_DIR], { reject: false, stdin: "ignore" });
-  await rmdir(NETNS_DIR).catch(() => undefined);
-  return false;
 }

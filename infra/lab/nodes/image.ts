@@ -1,4 +1,3 @@
-import { writeFile } from "node:fs/promises";
 import { z } from "zod";
 
 /** First four bytes of every QCOW2 file: `QFI` and 0xfb. Source: QEMU, docs/interop/qcow2.rst, "Header". */
@@ -57,11 +56,6 @@ export function makeImage(rootfs: string, virtualSizeBytes = 3.5 * 1024 ** 3): B
   image.writeBigUInt64BE(BigInt(2 * CLUSTER_BYTES), CLUSTER_BYTES);
   for (let cluster = 0; cluster < 4; cluster += 1) image.writeUInt16BE(1, 2 * CLUSTER_BYTES + 2 * cluster);
   return image;
-}
-
-/** Writes {@link makeImage} to a file. @param rootfs key of the root file system */
-export async function writeLabImage(path: string, rootfs: string): Promise<void> {
-  await writeFile(path, makeImage(rootfs));
 }
 
 /**

@@ -1,24 +1,16 @@
-import { access, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { access, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { execa } from "execa";
 import type { MachineLog, MachineSpec, MachineState } from "../pve/machines.ts";
 import { MachineCgroup } from "./cgroup.ts";
 import { ConsoleLog } from "./console-log.ts";
-import { GUEST_DIR, renderMeminfo, writeGuestView } from "./guest-view.ts";
+import { renderMeminfo, writeGuestView } from "./guest-view.ts";
 import { createMachineNetwork, type Nic, removeMachineNetwork, tapName } from "./network.ts";
+import { describeEnd, guestLeader, POWER_OFF_SIGNAL, REBOOT_STATUS, spawnNspawn } from "./nspawn.ts";
 import { matchedCards, placeNetworkMatches, placeSeed, readSeed } from "./seed.ts";
-
-/** What nspawn exits with when the guest asked for a reboot and nspawn was told to keep its unit. Source: systemd v252, src/nspawn/nspawn.c. */
-const REBOOT_STATUS = 133;
 
 /** How long a guest's first process may take to appear, ms. It takes 50 ms; a loaded host needs more. */
 const SPAWN_TIMEOUT_MS = 30_000;
-
-/**
- * What nspawn's own filter refuses and a K3s node or `timedatectl` needs: keys for runc, eBPF for cgroup v2 device rules, and reading the clock's state.
- * Setting the clock stays impossible, since CAP_SYS_TIME is dropped.
- */
-const SYSTEM_CALLS = "add_key keyctl request_key bpf adjtimex clock_adjtime";
 
 /** Where one machine keeps what. */
 export interface MachinePlaces {
@@ -129,7 +121,14 @@ export class Machine {
     await createMachineNetwork(this.netns, this.#nics);
     await this.#cgroup?.remove();
     this.#cgroup = await MachineCgroup.create(this.#lab, this.spec.vmId, this.spec);
-    const child = spawnNspawn(this.#cgroup.procsFiles, this.#nspawn());
+    const child = spawnNspawn({
+      name: `${this.#lab}-${this.spec.vmId}`,
+      root: this.#root,
+      varDir: join(this.#places.overlayDir, "var"),
+      guest: this.#guest,
+      netns: this.netns,
+      procsFiles: this.#cgroup.procsFiles,
+    });
     this.#process = child;
     let said = "";
     for (const stream of [child.stdout, child.stderr]) {
@@ -139,10 +138,10 @@ export class Machine {
       });
     }
     const deadline = Date.now() + SPAWN_TIMEOUT_MS;
-    while (!(await this.#guestRuns())) {
+    while (child.pid === undefined || (await guestLeader(child.pid)) === undefined) {
       if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) {
         throw new Error(
-          `${this.spec.name}: systemd-nspawn ended at once (${describe(await child)}): ${said.trim() || "it said nothing"}`,
+          `${this.spec.name}: systemd-nspawn ended at once (${describeEnd(await child)}): ${said.trim() || "it said nothing"}`,
         );
       }
       if (Date.now() > deadline) {
@@ -155,60 +154,13 @@ export class Machine {
     }
   }
 
-  /** Whether nspawn has a child whose program is systemd: until then it is still setting up. */
-  async #guestRuns(): Promise<boolean> {
-    const pid = this.#process?.pid;
-    if (pid === undefined) return false;
-    const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
-    for (const child of children.split(" ").filter((id) => id !== "")) {
-      if ((await readFile(`/proc/${child}/comm`, "utf8").catch(() => "")).trim() === "systemd") return true;
-    }
-    return false;
-  }
-
-  #nspawn(): string[] {
-    const { overlayDir } = this.#places;
-    return [
-      // In this order: the network namespace is entered first, so that the /sys that nspawn mounts shows the machine's cards.
-      ...[
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        "nsenter",
-        `--net=${this.netns}`,
-        "--",
-        "systemd-nspawn",
-        "--quiet",
-        `--directory=${this.#root}`,
-      ],
-      `--network-namespace-path=${this.netns}`,
-      `--machine=${`${this.#lab}-${this.spec.vmId}`}`,
-      ...[
-        "--register=no",
-        "--keep-unit",
-        "--link-journal=no",
-        "--resolv-conf=off",
-        "--timezone=off",
-        "--console=read-only",
-        "--kill-signal=SIGRTMIN+3",
-      ],
-      // Neither the host's clock nor its kernel modules.
-      ...["--capability=all", "--drop-capability=CAP_SYS_TIME,CAP_SYS_MODULE"],
-      `--system-call-filter=${SYSTEM_CALLS}`,
-      "--bind=/dev/kmsg",
-      `--bind=${escapeBind(join(overlayDir, "var"))}:/var`,
-      `--bind-ro=${escapeBind(this.#guest)}:${GUEST_DIR}`,
-      `${GUEST_DIR}/init`,
-    ];
-  }
-
   /** Follows the guest through its reboots, to its end. */
   async #watch(): Promise<void> {
     for (;;) {
       const result = await this.#process;
       if (result?.exitCode !== REBOOT_STATUS || this.#ending) {
         this.#console.write(
-          `\r\n[lab] machine ${this.spec.vmId} is down: ${result ? describe(result) : "no process"}\r\n`,
+          `\r\n[lab] machine ${this.spec.vmId} is down: ${result ? describeEnd(result) : "no process"}\r\n`,
         );
         break;
       }
@@ -240,7 +192,9 @@ export class Machine {
   /** Asks the guest's systemd to power off. @throws Error when it still runs after `timeoutMs`; it is left running */
   async shutdown(timeoutMs: number): Promise<void> {
     this.#ending = true;
-    this.#process?.kill("SIGTERM");
+    const pid = this.#process?.pid;
+    const leader = pid === undefined ? undefined : await guestLeader(pid);
+    if (leader !== undefined) process.kill(leader, POWER_OFF_SIGNAL);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<"late">((resolve) => {
       timer = setTimeout(() => resolve("late"), timeoutMs);
@@ -248,6 +202,7 @@ export class Machine {
     const outcome = await Promise.race([this.#ended, late]);
     clearTimeout(timer);
     if (outcome === "late") {
+      this.#ending = false;
       throw new Error(
         `VM ${this.spec.vmId} (${this.spec.name}) still runs ${Math.round(timeoutMs / 1000)} s after it was asked to shut down; stop it, or allow it more time`,
       );
@@ -286,49 +241,9 @@ export class Machine {
   }
 }
 
-function spawnNspawn(procsFiles: readonly string[], argv: readonly string[]) {
-  return execa("sh", ["-c", ENTER_CGROUPS, "sh", ...procsFiles, "--", ...argv], {
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-    buffer: false,
-    reject: false,
-    // A signal to this process's group is no signal to the machines.
-    detached: true,
-    extendEnv: false,
-    env: {
-      PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-      LC_ALL: "C.UTF-8",
-      // /proc/sys/net is the machine's own; everything else there, and /sys, is the host's and stays read-only.
-      SYSTEMD_NSPAWN_API_VFS_WRITABLE: "network",
-      SYSTEMD_NSPAWN_TMPFS_TMP: "0",
-    },
-  });
-}
-
-/** Shell: enter the cgroups named before `--`, then become the command after it. */
-const ENTER_CGROUPS = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 1; shift; done; shift; exec "$@"';
-
-function describe(result: { exitCode?: number; signal?: string }): string {
-  return result.signal ? `killed by ${result.signal}` : `exit ${result.exitCode ?? "unknown"}`;
-}
-
-/** nspawn takes `source:destination:options`; a colon in a path is written with a backslash. */
-function escapeBind(path: string): string {
-  return path.replace(/([\\:])/g, "\\$1");
-}
-
 async function exists(path: string): Promise<boolean> {
   return access(path).then(
     () => true,
-    () => false,
-  );
-}
-
-/** Whether a path is a directory. */
-export async function isDirectory(path: string): Promise<boolean> {
-  return stat(path).then(
-    (info) => info.isDirectory(),
     () => false,
   );
 }

@@ -1,4 +1,4 @@
-import { access, mkdir, rm, writeFile } from "node:fs/promises";
+import { access, mkdir, rm, rmdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { z } from "zod";
@@ -37,12 +37,26 @@ export function namespacePath(lab: string): string {
   return join(NETNS_DIR, namespaceOf(lab));
 }
 
-/** Whether a lab's network is there. */
-export async function labNetworkExists(lab: string): Promise<boolean> {
+/** Whether a lab's network namespace is there, complete or not. */
+export async function labNamespaceExists(lab: string): Promise<boolean> {
   return access(namespacePath(lab)).then(
     () => true,
     () => false,
   );
+}
+
+/** Whether a lab's network is there and complete: one that a killed run left half-made is not. */
+export async function labNetworkExists(lab: string): Promise<boolean> {
+  if (!(await labNamespaceExists(lab))) return false;
+  const bridges = await execa(
+    "nsenter",
+    [`--net=${namespacePath(lab)}`, "ip", "-br", "link", "show", "up", "type", "bridge"],
+    {
+      reject: false,
+      stdin: "ignore",
+    },
+  );
+  return !bridges.failed && bridges.stdout.includes(BRIDGE);
 }
 
 async function ip(inside: string | undefined, ...argv: string[]): Promise<string> {
@@ -56,13 +70,13 @@ async function ip(inside: string | undefined, ...argv: string[]): Promise<string
  * The host gets no link, address, route or rule by it. A network that is there already is left as it is.
  */
 export async function createLabNetwork(lab: string, addresses: LabAddresses = LAB_ADDRESSES): Promise<void> {
-  if (await labNetworkExists(lab)) {
-    if ((await ip(namespacePath(lab), "-br", "link", "show", "type", "bridge")).includes(BRIDGE)) return;
-    // Half made by a run that was killed.
-    await removeLabNetwork(lab);
-  }
-  await ip(undefined, "netns", "add", namespaceOf(lab));
+  if (await labNetworkExists(lab)) return;
+  await removeLabNetwork(lab);
   const inside = namespacePath(lab);
+  await mkdir(NETNS_DIR, { recursive: true });
+  await writeFile(inside, "");
+  // As `ip netns add` does, and every command of `ip netns` knows it; but without its second mount, over the whole directory.
+  await execa("unshare", [`--net=${inside}`, "true"], { stdin: "ignore" });
   await ip(inside, "link", "set", "lo", "up");
   // Under another name until it has all its addresses: the name is what says that the network is complete.
   const unfinished = "unfinished";
@@ -88,7 +102,12 @@ export async function createLabNetwork(lab: string, addresses: LabAddresses = LA
 
 /** Removes a lab's network namespace; what still runs in it keeps it alive until it ends. None there is no error. */
 export async function removeLabNetwork(lab: string): Promise<void> {
-  if (await labNetworkExists(lab)) await ip(undefined, "netns", "delete", namespaceOf(lab));
+  if (!(await labNamespaceExists(lab))) return;
+  // A run that was killed half-way leaves a plain file there, which nothing is mounted on.
+  await execa("umount", ["--lazy", namespacePath(lab)], { reject: false, stdin: "ignore" });
+  await rm(namespacePath(lab), { force: true });
+  // Stays when somebody else has a namespace there.
+  await rmdir(NETNS_DIR).catch(() => undefined);
 }
 
 /** One network card of a machine. */

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { access, chmod, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
@@ -96,19 +95,6 @@ export function rootfsKey(release: HostRelease): string {
     )
     .digest("hex");
   return `${release.codename}-${process.arch}-${hash.slice(0, 16)}`;
-}
-
-/**
- * {@link rootfsKey} for this host. On a system that is neither Debian nor Ubuntu it still has a value, since {@link buildRootfs} says what is wrong.
- */
-export const ROOTFS_VERSION = versionHere();
-
-function versionHere(): string {
-  try {
-    return rootfsKey(parseRelease(readFileSync("/etc/os-release", "utf8")));
-  } catch {
-    return "unsupported";
-  }
 }
 
 /**
