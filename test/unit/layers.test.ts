@@ -21,6 +21,13 @@ interface Source {
   readsEnvironment: boolean;
 }
 
+/** Our own doors as others import them; the examples do. Source: package.json, `exports`. */
+const OWN: Readonly<Record<string, string>> = {
+  "gorkheavy/infra": "infra/index.ts",
+  "gorkheavy/components": "components/index.ts",
+  "gorkheavy/runtime/contracts": "runtime/contracts/index.ts",
+};
+
 const FOLDERS = ["infra", "components", "runtime", "stacks", "test"];
 
 function filesUnder(folder: string): string[] {
@@ -44,7 +51,9 @@ function read(path: string, text = readFileSync(join(ROOT, path), "utf8")): Sour
   const note = (specifier: ts.Node | undefined, typeOnly: boolean): void => {
     if (specifier === undefined || !ts.isStringLiteralLike(specifier)) return;
     const { text: name } = specifier;
-    const to = name.startsWith(".") ? relative(ROOT, resolve(ROOT, dirname(path), name)) : packageOf(name);
+    const to = name.startsWith(".")
+      ? relative(ROOT, resolve(ROOT, dirname(path), name))
+      : (OWN[name] ?? packageOf(name));
     arrows.push({ from: path, to, typeOnly });
   };
   const visit = (node: ts.Node): void => {

@@ -356,9 +356,7 @@ test.each([
   "default",
 ] as const)("profile %s: a good graph, and the kubeconfig nowhere in plain", async (profile) => {
   const { graph } = await build({ profile, quota: true });
-  expect(brokenRules(graph, [KUBECONFIG_CANARY])).toEqual([
-    "cluster (pulumi:providers:kubernetes) has no parent component",
-  ]);
+  expect(brokenRules(graph, [KUBECONFIG_CANARY])).toEqual([]);
 });
 
 test.each<[string, Partial<EnsembleArgs>, RegExp]>([
