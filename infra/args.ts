@@ -20,27 +20,27 @@ export function parseArgs<S extends z.ZodType>(owner: pulumi.Resource, schema: S
 }
 
 /**
- * A field that may settle later: a plain value is checked now, the rest when it resolves; unknown at preview is unchecked.
+ * A text field that may settle later: a plain value is checked now, the rest when it resolves; unknown at preview is unchecked.
  * The result is always an Output. Messages name `field` and never show the value, which may be a secret.
+ * @param check what is wrong with a value; undefined when nothing is
  */
-export function later<T extends string | number>(
+export function later(
   field: string,
-  check: (value: T) => string | undefined,
-): z.ZodType<pulumi.Output<T>, pulumi.Input<T>> {
+  check: (value: string) => string | undefined,
+): z.ZodType<pulumi.Output<string>, pulumi.Input<string>> {
   return z
-    .custom<pulumi.Input<T>>((value) => value !== undefined && value !== null, { error: `${field}: missing` })
-    .transform((value, context): pulumi.Output<T> => {
+    .custom<pulumi.Input<string>>((value) => value !== undefined && value !== null, { error: `${field}: missing` })
+    .transform((value, context): pulumi.Output<string> => {
       if (pulumi.Output.isInstance(value) || value instanceof Promise) {
-        return pulumi.output(value as pulumi.Input<T>).apply((settled) => {
-          // Typed by the caller, so a wrong type can only come from untyped configuration: `check` sees it as text.
-          const problem = check(settled as T);
+        return pulumi.output(value).apply((settled) => {
+          const problem = check(settled);
           if (problem !== undefined) throw new ArgsError(`${field}: ${problem}`);
-          return settled as T;
-        }) as pulumi.Output<T>;
+          return settled;
+        });
       }
-      const problem = check(value as T);
+      const problem = check(value);
       if (problem !== undefined) context.addIssue({ code: "custom", message: `${field}: ${problem}` });
-      return pulumi.output(value as T) as pulumi.Output<T>;
+      return pulumi.output(value);
     });
 }
 

@@ -1,4 +1,4 @@
-import * as pulumi from "@pulumi/pulumi";
+import type * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 import { HostName } from "../args.ts";
 import type { SshTarget } from "../ssh/connection.ts";

@@ -33,7 +33,7 @@ const HostSchema = z.strictObject({
 /** The pool's arguments, as they are checked. */
 export const HostPoolSchema = z.strictObject({
   hosts: z.array(HostSchema).min(1, { error: "want at least one host" }),
-  apiToken: later<string>("apiToken", tokenProblem),
+  apiToken: later("apiToken", tokenProblem),
 });
 
 /** One Proxmox host: one ThinkCentre of A01. */
