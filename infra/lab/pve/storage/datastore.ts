@@ -1,7 +1,6 @@
-import { constants } from "node:fs";
-import { copyFile, mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { execa } from "execa";
+import { ExecaError, execa } from "execa";
 import { z } from "zod";
 import { failure } from "../api-error.ts";
 import { isMissing, readIfPresent, writeFileAtomically } from "../atomic-file.ts";
@@ -183,11 +182,16 @@ export class Datastore {
     await mkdir(dirname(path), { recursive: true });
     const draft = `${path}.tmp`;
     try {
-      await copyFile(source, draft, constants.COPYFILE_FICLONE);
+      // Holes stay holes: an empty disk of 32 GiB is not 32 GiB to write.
+      await execa("cp", ["--sparse=always", "--reflink=auto", source, draft], { stdin: "ignore" });
       await writeSidecar(path, { sizeBytes, format: this.#formatFor(format) });
       await rename(draft, path);
     } catch (error) {
       await Promise.all([rm(draft, { force: true }), rm(`${path}${SIDECAR}`, { force: true })]);
+      if (error instanceof ExecaError)
+        throw failure(
+          `cannot copy '${source}': ${typeof error.stderr === "string" ? error.stderr : error.shortMessage}`,
+        );
       throw error;
     }
     return name;

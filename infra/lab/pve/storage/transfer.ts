@@ -1,8 +1,6 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { access, open, rename, rm } from "node:fs/promises";
-import { Readable } from "node:stream";
-import type { ReadableStream } from "node:stream/web";
 import { pipeline } from "node:stream/promises";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { Agent, fetch } from "undici";
@@ -103,12 +101,11 @@ export async function download(order: DownloadOrder, { log, signal }: TaskContex
     const response = await request(order.url, "GET", order.verifyCertificates, signal);
     if (!response.ok || response.body === null)
       throw failure(`download failed: invalid server response: '${response.status} ${response.statusText}'`);
-    // undici types its body by its own copy of the web stream's interface.
-    const body = Readable.fromWeb(response.body as ReadableStream<Uint8Array>);
     const file = await open(draft, "wx", 0o600);
     const target = file.createWriteStream();
-    if (order.compression === undefined || order.checksum !== undefined) await pipeline(body, target, { signal });
-    else await pipeline(body, decompressor(order.compression), target, { signal });
+    if (order.compression === undefined || order.checksum !== undefined)
+      await pipeline(response.body, target, { signal });
+    else await pipeline(response.body, decompressor(order.compression), target, { signal });
     if (order.checksum !== undefined) {
       await assertChecksum(draft, order.checksum);
       log(`checksum verified (${order.checksum.algorithm})`);
