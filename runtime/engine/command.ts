@@ -1,7 +1,7 @@
 import { Command, Option } from "commander";
 import { createLogger, LOG_LEVELS } from "../support/log.ts";
 import { integer } from "../support/options.ts";
-import { onShutdown } from "../support/shutdown.ts";
+import { lameDuckMs, onShutdown } from "../support/shutdown.ts";
 import type { Backend } from "./backend.ts";
 import { scriptedBackend } from "./scripted/backend.ts";
 import { startEngine } from "./serve.ts";
@@ -71,5 +71,5 @@ async function run(flags: Flags): Promise<void> {
     { main: running.main.url, ollama: running.ollama.url, backend: flags.backend, models: flags.model },
     "listening",
   );
-  onShutdown(() => running.stop(flags.graceMs), log);
+  onShutdown(() => running.stop(flags.graceMs, lameDuckMs(process.env)), log);
 }

@@ -1,4 +1,5 @@
 import { Hono } from "hono";
+import { sleep } from "../support/clock.ts";
 import { listen, type Listening } from "../support/listen.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 import { healthApi, mainApi } from "./health-api.ts";
@@ -18,8 +19,8 @@ export interface RunningEngine {
   engine: Engine;
   main: Listening;
   ollama: Listening;
-  /** Says not ready, lets generations end for so many ms at most, then frees everything. */
-  stop(graceMs: number): Promise<void>;
+  /** Says not ready and goes on for `lameDuckMs`, then takes no more, lets generations end for `graceMs` at most, and frees everything. */
+  stop(graceMs: number, lameDuckMs?: number): Promise<void>;
 }
 
 /** Starts an engine on its two ports. The ports answer before the models are loaded, and say so. @throws Error when a port cannot be listened on */
@@ -43,8 +44,9 @@ export async function startEngine(options: EngineOptions, address: EngineAddress
     engine,
     main,
     ollama,
-    stop: async (graceMs) => {
+    stop: async (graceMs, lameDuckMs = 0) => {
       engine.drain();
+      if (lameDuckMs > 0) await sleep(lameDuckMs);
       await Promise.all([main.drain(graceMs), ollama.drain(graceMs)]);
       await engine.close();
     },

@@ -2,7 +2,7 @@ import { Command, Option } from "commander";
 import type { EnsembleConfig } from "../contracts/ensemble-config.ts";
 import { createLogger, LOG_LEVELS } from "../support/log.ts";
 import { integer } from "../support/options.ts";
-import { onShutdown } from "../support/shutdown.ts";
+import { lameDuckMs, onShutdown } from "../support/shutdown.ts";
 import { ask, AskError, chatLoop } from "./chat.ts";
 import { discoverLocal, loadConfig } from "./config.ts";
 import { startOrchestrator } from "./serve.ts";
@@ -46,7 +46,7 @@ export function serveCommand(): Command {
         { url: running.listening.url, members: config.members.map(({ name, model, role }) => ({ name, model, role })) },
         "listening",
       );
-      onShutdown(() => running.stop(flags.graceMs), log);
+      onShutdown(() => running.stop(flags.graceMs, lameDuckMs(process.env)), log);
     });
 }
 

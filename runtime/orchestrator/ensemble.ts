@@ -65,7 +65,7 @@ export class Ensemble {
     return this.#draining;
   }
 
-  /** Takes no new question from now on; those in flight go on. */
+  /** Says not ready from now on. Whoever still asks is answered: a question that was sent here must not be lost. */
   drain(): void {
     this.#draining = true;
   }
@@ -89,7 +89,7 @@ export class Ensemble {
     );
   }
 
-  /** Asks the ensemble. @throws Fault no_answer, overloaded, draining, cancelled */
+  /** Asks the ensemble. @throws Fault no_answer, overloaded, cancelled */
   async ask(input: AskInput, signal: AbortSignal, watch?: Watch): Promise<AskAnswer> {
     const release = this.enter();
     const key: ConversationKey = { user: input.user ?? ANONYMOUS, conversation: input.conversation ?? randomUUID() };
@@ -109,7 +109,7 @@ export class Ensemble {
     }
   }
 
-  /** Streams one member's own answer; its connection is retried while nothing was streamed. @throws Fault of the upstream, overloaded, draining */
+  /** Streams one member's own answer; its connection is retried while nothing was streamed. @throws Fault of the upstream, overloaded */
   async *askMember(call: ModelCall, signal: AbortSignal): AsyncIterable<Piece> {
     const release = this.enter();
     const stop = new AbortController();
@@ -149,10 +149,8 @@ export class Ensemble {
     }
   }
 
-  /** Counts a question in. @returns counts it out. @throws Fault draining, overloaded */
+  /** Counts a question in. @returns counts it out. @throws Fault overloaded */
   enter(): () => void {
-    if (this.#draining)
-      throw new Fault("draining", "the service is stopping; ask again, another one answers", { retryAfterSeconds: 1 });
     if (this.#inFlight >= this.config.limits.concurrent) {
       throw new Fault("overloaded", `${this.#inFlight} questions are in work, which is the limit (limits.concurrent)`, {
         retryAfterSeconds: 5,

@@ -1,4 +1,5 @@
 import type { EnsembleConfig } from "../contracts/ensemble-config.ts";
+import { sleep } from "../support/clock.ts";
 import { listen, type Listening } from "../support/listen.ts";
 import type { Logger } from "../support/log.ts";
 import { createApp } from "./app.ts";
@@ -9,8 +10,8 @@ import { Upstream } from "./upstream.ts";
 export interface RunningOrchestrator {
   ensemble: Ensemble;
   listening: Listening;
-  /** Says not ready, lets questions end for so many ms at most, then breaks all connections. */
-  stop(graceMs: number): Promise<void>;
+  /** Says not ready and goes on for `lameDuckMs`, then takes no more, lets questions end for `graceMs` at most, and breaks all connections. */
+  stop(graceMs: number, lameDuckMs?: number): Promise<void>;
 }
 
 /** Starts the service. @throws Error when the port cannot be listened on */
@@ -25,8 +26,9 @@ export async function startOrchestrator(
   return {
     ensemble,
     listening,
-    stop: async (graceMs) => {
+    stop: async (graceMs, lameDuckMs = 0) => {
       ensemble.drain();
+      if (lameDuckMs > 0) await sleep(lameDuckMs);
       await listening.drain(graceMs);
       await ensemble.close();
     },

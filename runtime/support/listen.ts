@@ -67,12 +67,19 @@ function cannotListen(host: string, port: number, cause: NodeJS.ErrnoException):
   return new Error(`cannot listen on ${host}:${port}: ${why}`, { cause });
 }
 
+/** How often connections are looked over while draining, ms: one that has become idle must not hold the process. */
+const SWEEP_MS = 50;
+
 async function drain(server: Server, graceMs: number): Promise<void> {
   await new Promise<void>((resolve) => {
+    const sweep = setInterval(() => {
+      server.closeIdleConnections();
+    }, SWEEP_MS);
     const cut = setTimeout(() => {
       server.closeAllConnections();
     }, graceMs);
     server.close(() => {
+      clearInterval(sweep);
       clearTimeout(cut);
       resolve();
     });

@@ -26,3 +26,11 @@ export function onShutdown(stop: (signal: string) => Promise<void>, log: Logger)
     for (const signal of SIGNALS) process.off(signal, handler);
   };
 }
+
+/**
+ * Time from saying not ready to taking no more connections, ms. In a cluster the Service needs it to take the pod out of its list;
+ * elsewhere nobody waits for it. @param env KUBERNETES_SERVICE_HOST is set by the kubelet in every pod.
+ */
+export function lameDuckMs(env: Readonly<Record<string, string | undefined>>): number {
+  return env["KUBERNETES_SERVICE_HOST"] === undefined ? 0 : 3_000;
+}

@@ -165,9 +165,14 @@ describe("health", () => {
     const { url, orchestrator } = await start({ llama: { prefillMs: 300 } });
     const running = post(url, "/ask", { question: "Why?" }).then((response) => response.json());
     await expect.poll(() => orchestrator.ensemble.inFlight).toBe(1);
-    const stopped = orchestrator.stop(5_000);
+    const began = performance.now();
+    const stopped = orchestrator.stop(5_000, 150);
+    expect((await fetch(`${url}/readyz`)).status).toBe(503);
+    const late = post(url, "/ask", { question: "Still?" }).then((response) => response.json());
     expect(AskAnswer.parse(await running).reply).toBe("An answer by llama here.");
+    expect(AskAnswer.parse(await late).reply).toBe("An answer by llama here.");
     await stopped;
+    expect(performance.now() - began).toBeLessThan(2_000);
     await expect(fetch(`${url}/healthz`)).rejects.toThrow();
   });
 });
