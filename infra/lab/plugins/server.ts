@@ -51,9 +51,9 @@ export async function runPlugin(plugin: ProviderPlugin): Promise<void> {
   const end = (): void => {
     void served.close().finally(() => process.exit(0));
   };
+  // The engine starts plugins in a process group of their own and ends them by SIGINT; it waits 5 s before it kills.
+  process.once("SIGINT", end);
   process.once("SIGTERM", end);
-  // The engine's process group gets the user's interrupt too; the engine then says what to do by Cancel.
-  process.on("SIGINT", () => undefined);
   process.on("unhandledRejection", (reason) => {
     process.stderr.write(
       `${plugin.name}: ${reason instanceof Error ? (reason.stack ?? reason.message) : "rejected"}\n`,

@@ -25,8 +25,9 @@ export class PveError extends Error {
     );
   }
 
+  /** What was to be made is there already. */
   get exists(): boolean {
-    return this.message.includes("already exists") || this.message.includes("refusing to override existing file");
+    return this.message.includes("already exists");
   }
 }
 

@@ -54,6 +54,9 @@ async function readLog(client: PveClient, path: string, signal: AbortSignal): Pr
   return parsed.success ? parsed.data.map((line) => line.t).slice(-20) : [];
 }
 
+/** Refusals with status 500 that will be the same the next time. */
+const FINAL = /already exists|refusing to override|does not exist|not configured for content-type/;
+
 /** Starts a task and waits for it; three attempts where the host itself failed (5xx). */
 export async function runTask(
   client: PveClient,
@@ -69,7 +72,7 @@ export async function runTask(
       if (!(error instanceof PveError)) throw error;
       // The first attempt got through after all, though its answer did not.
       if (attempt > 1 && error.exists) return [];
-      if (error.status < 500 || error.missing || attempt >= 3) {
+      if (error.status < 500 || FINAL.test(error.message) || attempt >= 3) {
         throw new Error(`${what}: ${error.message}`, { cause: error });
       }
       await sleep(1000, undefined, { signal });
