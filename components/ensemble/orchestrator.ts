@@ -27,8 +27,6 @@ const CONFIG_FILE = "ensemble.yaml";
 const HEAP_MIB = 144;
 /** Longest wait for the service, minutes; it starts only when every model has answered. */
 const READY_MINUTES = 25;
-/** Pause between two rounds of asking the models. Source: the seed's `sleep 5`. */
-const WAIT_INTERVAL_SECONDS = 5;
 
 /** How the service is reached: from pods of the cluster only, or from outside as well. */
 const ServiceTypeSchema = z.enum(["ClusterIP", "NodePort", "LoadBalancer"]);
@@ -111,7 +109,7 @@ function deploymentFor(
   const profile = PROFILES[spec.profile];
   const wait = renderWaitScript({
     urls: spec.config.members.map((member) => `${member.url}${spec.waitPath ?? profile.waitPath}`),
-    intervalSeconds: WAIT_INTERVAL_SECONDS,
+    intervalSeconds: profile.waitIntervalSeconds,
     extraSeconds: profile.waitExtraSeconds,
     deadlineSeconds: profile.waitDeadlineSeconds,
   });

@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
-import { ENSEMBLE_LABEL } from "../../runtime/contracts/index.ts";
+import { ENSEMBLE_LABEL, renderMemory } from "../../runtime/contracts/index.ts";
 import { later, parseArgs } from "../args.ts";
 
 /** Directory on every node that holds the weights of the `node` store. It must exist and belong to user 1000. */
@@ -93,7 +93,7 @@ export class ModelStore extends pulumi.ComponentResource {
           {
             metadata: { name: volumeName, labels },
             spec: {
-              capacity: { storage: `${spec.sizeMib}Mi` },
+              capacity: { storage: renderMemory(spec.sizeMib) },
               accessModes: ["ReadWriteMany"],
               // The files are the node's; taking the volume away leaves them.
               persistentVolumeReclaimPolicy: "Retain",
@@ -135,7 +135,7 @@ export class ModelStore extends pulumi.ComponentResource {
         },
         spec: {
           accessModes: ["ReadWriteMany"],
-          resources: { requests: { storage: `${spec.sizeMib}Mi` } },
+          resources: { requests: { storage: renderMemory(spec.sizeMib) } },
           storageClassName,
           ...(volumeName === undefined ? {} : { volumeName }),
         },

@@ -114,6 +114,8 @@ export interface Profile {
   readonly startup?: ProbeTiming;
   /** Path that the orchestrator's init container asks of every model before the service starts. */
   readonly waitPath: string;
+  /** Pause between two rounds of asking, s. */
+  readonly waitIntervalSeconds: number;
   /** Extra wait after the last model has answered, s. The seed's `sleep 30` made up for a check that could not see loading. */
   readonly waitExtraSeconds: number;
   /** Longest wait for all models before the init container fails with the names of those missing, s. Absent: for ever, as in the seed. */
@@ -214,6 +216,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     liveness: { path: TAGS_PATH, initialDelaySeconds: 60, periodSeconds: 10, failureThreshold: 3, timeoutSeconds: 1 },
     readiness: { path: TAGS_PATH, initialDelaySeconds: 45, periodSeconds: 5, failureThreshold: 3, timeoutSeconds: 1 },
     waitPath: TAGS_PATH,
+    waitIntervalSeconds: 5,
     waitExtraSeconds: 30,
     threadsFollowCpuLimit: false,
   },
@@ -225,6 +228,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
     // 1 s steps make a warm start quick; 900 of them leave a slow disk or a first pull a quarter of an hour.
     startup: { path: LOADED_PATH, initialDelaySeconds: 0, periodSeconds: 1, failureThreshold: 900, timeoutSeconds: 3 },
     waitPath: LOADED_PATH,
+    waitIntervalSeconds: 1,
     waitExtraSeconds: 0,
     waitDeadlineSeconds: 900,
     evictAfterSeconds: 60,
