@@ -31,7 +31,7 @@ export async function startTicksOf(pid: number): Promise<number | undefined> {
 }
 
 /** Ids of all processes in a lab's network or in its cgroups, and of those in process namespaces that began there. */
-async function labProcesses(lab: string): Promise<Set<number>> {
+export async function labProcesses(lab: string): Promise<Set<number>> {
   const found = new Set<number>();
   for (const group of await labGroups(lab)) for (const pid of await processesIn(group)) found.add(pid);
   const network = await stat(namespacePath(lab)).catch(() => undefined);

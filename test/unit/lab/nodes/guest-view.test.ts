@@ -21,11 +21,9 @@ test("keeps its length whatever is in use, so that it can be rewritten under its
     fc.property(fc.integer({ min: 1, max: 1_000_000 }), fc.nat(2 ** 45), fc.nat(2 ** 45), (mib, used, cache) => {
       const text = renderMeminfo(mib, used, cache);
       const value = (name: string) => Number(new RegExp(`^${name}: +(\\d+) kB$`, "m").exec(text)?.[1]);
-      return (
-        text.length === renderMeminfo(512, 0, 0).length &&
-        value("MemAvailable") <= value("MemTotal") &&
-        value("MemFree") <= value("MemAvailable")
-      );
+      expect(text.length).toBe(renderMeminfo(512, 0, 0).length);
+      expect(value("MemAvailable")).toBeLessThanOrEqual(value("MemTotal"));
+      expect(value("MemFree")).toBeLessThanOrEqual(value("MemAvailable"));
     }),
   );
 });
