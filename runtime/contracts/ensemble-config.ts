@@ -100,6 +100,28 @@ export const EnsembleConfigSchema = z
         port: z.int().min(0).max(65_535).default(8080),
       })
       .prefault({}),
+    /** When a second call is made beside one that is slower than usual to its first word. */
+    hedge: z
+      .strictObject({
+        /** Percentile of the member's own times after which a call counts as slow. */
+        percentile: z.number().min(50).max(99.9).default(95),
+        /** Most extra calls, as a share of a member's calls. 0 switches it off. */
+        budgetRatio: z.number().min(0).max(1).default(0.05),
+        /** Answers that must have been seen first. */
+        samples: z.int().min(1).max(200).default(20),
+      })
+      .prefault({}),
+    /** When a member is left alone. */
+    breaker: z
+      .strictObject({
+        /** Failures in a row. */
+        failures: z.int().min(1).max(1_000).default(5),
+        /** First time, ms; each further one is twice as long. */
+        openMs: Millis.default(1_000),
+        /** Longest time, ms. */
+        longestMs: Millis.default(30_000),
+      })
+      .prefault({}),
     limits: z
       .strictObject({
         /** Largest request body, bytes. */

@@ -57,8 +57,10 @@ export const Stage = z.object({
   answerTokens: z.number().int().nonnegative().optional(),
   /** The server saw fewer tokens than were sent, or parts were left out to fit the context window. */
   truncated: z.boolean().optional(),
-  /** Calls made; 2 when the first one broke before anything was streamed. */
+  /** Calls made; more than 1 when one broke before anything was streamed, or was slow. */
   attempts: z.number().int().nonnegative(),
+  /** A second call was made beside a slow one. */
+  hedged: z.boolean().optional(),
   /** Why it did not end `ok`. */
   reason: z.string().optional(),
   /** Code of the fault, where one was met. */

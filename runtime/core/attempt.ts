@@ -1,9 +1,10 @@
 import type { StageStatus } from "../contracts/native.ts";
 import { Fault } from "./fault.ts";
-import type { ModelCall, Piece, Ports } from "./ports.ts";
+import type { ModelCall, Ports } from "./ports.ts";
+import type { Traffic } from "./traffic.ts";
 import { withoutThoughts } from "./words.ts";
 
-/** How one call of a member went, retries included. It never throws: a failure is a status. */
+/** How one call of a member went, retries and hedges included. It never throws: a failure is a status. */
 export interface Attempted {
   status: Extract<StageStatus, "ok" | "cut" | "failed" | "timeout" | "cancelled">;
   /** The answer without hidden thoughts; may be part of one unless `ok`. */
@@ -12,9 +13,14 @@ export interface Attempted {
   endedMs: number;
   /** When the first word came, on the clock of the ports. Absent without a word. */
   firstTokenMs?: number;
+  /** From the start of the very call that answered to its first word, ms. Absent unless `ok`. */
+  legFirstTokenMs?: number;
   promptTokens?: number;
   answerTokens?: number;
+  /** Calls made. */
   attempts: number;
+  /** A second call was made beside a slow one. */
+  hedged: boolean;
   fault?: Fault;
 }
 
@@ -34,72 +40,23 @@ const RETRIES = 1;
 /** Wait before a call is begun anew, ms: long enough for a Service to take a dead pod out of its list, short against any answer. */
 const RETRY_AFTER_MS = 50;
 
-/** Calls a member and gathers its whole answer, within its bounds. */
-export async function attempt(call: ModelCall, bounds: Bounds, ports: Ports): Promise<Attempted> {
+/** Calls a member and gathers its whole answer, within its bounds. @param traffic what is known of the member. Absent: no breaker and no hedging */
+export async function attempt(call: ModelCall, bounds: Bounds, ports: Ports, traffic?: Traffic): Promise<Attempted> {
   const startedMs = ports.now();
+  const nothing = { text: "", startedMs, endedMs: startedMs, attempts: 0, hedged: false };
   // Nobody waits for it any more: it must not even be begun.
-  if (bounds.signal.aborted) return { status: "cancelled", text: "", startedMs, endedMs: startedMs, attempts: 0 };
-  const stop = new AbortController();
-  const gathered: Gathered = { text: "" };
-  let attempts = 0;
-  let timedOut = false;
-  const expire = (): void => {
-    timedOut = true;
-    stop.abort(
-      new Fault("deadline_exceeded", `${call.member.name} did not finish in time`, { member: call.member.name }),
-    );
-  };
-  const cancel = (): void => stop.abort(bounds.signal.reason);
-  bounds.signal.addEventListener("abort", cancel, { once: true });
-  const clear = ports.timer(Math.max(0, bounds.deadlineMs - startedMs), expire);
-  const ended = (status: Attempted["status"], fault?: Fault): Attempted => ({
-    status,
-    text: withoutThoughts(gathered.text),
-    startedMs,
-    endedMs: ports.now(),
-    firstTokenMs: gathered.firstTokenMs,
-    promptTokens: gathered.promptTokens,
-    answerTokens: gathered.answerTokens,
-    attempts,
-    fault,
-  });
-  try {
-    for (;;) {
-      attempts++;
-      try {
-        await gather(call, gathered, bounds, ports, stop.signal);
-        return ended(gathered.cut === true ? "cut" : "ok");
-      } catch (error) {
-        if (stop.signal.aborted) throw error;
-        const fault = error instanceof Fault ? error : undefined;
-        if (fault?.code !== "model_unreachable" || attempts > RETRIES) throw error;
-        gathered.text = "";
-        gathered.firstTokenMs = undefined;
-        await wait(RETRY_AFTER_MS, ports, stop.signal);
-      }
-    }
-  } catch (error) {
-    if (timedOut) {
-      const fault = new Fault(
-        "deadline_exceeded",
-        `no whole answer within ${Math.round(bounds.deadlineMs - startedMs)} ms`,
-        {
-          member: call.member.name,
-        },
-      );
-      return ended(withoutThoughts(gathered.text) === "" ? "timeout" : "cut", fault);
-    }
-    if (bounds.signal.aborted) return ended("cancelled");
-    return ended("failed", asMemberFault(error, call.member.name));
-  } finally {
-    clear();
-    bounds.signal.removeEventListener("abort", cancel);
-    stop.abort();
-  }
+  if (bounds.signal.aborted) return { ...nothing, status: "cancelled" };
+  const refused = traffic?.admit(call.member);
+  if (refused !== undefined) return { ...nothing, status: "failed", fault: refused };
+  const done = await new Attempt(call, bounds, ports, traffic, startedMs).run();
+  traffic?.ended(call.member, done);
+  return done;
 }
 
-/** What has come so far. */
-interface Gathered {
+/** One call on its way: the first one and the one beside it. */
+interface Leg {
+  stop: AbortController;
+  startedMs: number;
   text: string;
   firstTokenMs?: number;
   promptTokens?: number;
@@ -107,41 +64,173 @@ interface Gathered {
   cut?: boolean;
 }
 
-async function gather(
-  call: ModelCall,
-  into: Gathered,
-  bounds: Bounds,
-  ports: Ports,
-  signal: AbortSignal,
-): Promise<void> {
-  const pieces = ports.call(call, signal)[Symbol.asyncIterator]();
-  let finished = false;
-  try {
+class Attempt {
+  readonly #call: ModelCall;
+  readonly #bounds: Bounds;
+  readonly #ports: Ports;
+  readonly #traffic: Traffic | undefined;
+  readonly #startedMs: number;
+  readonly #stop = new AbortController();
+  #legs: Leg[] = [];
+  #attempts = 0;
+  #hedged = false;
+
+  constructor(call: ModelCall, bounds: Bounds, ports: Ports, traffic: Traffic | undefined, startedMs: number) {
+    this.#call = call;
+    this.#bounds = bounds;
+    this.#ports = ports;
+    this.#traffic = traffic;
+    this.#startedMs = startedMs;
+  }
+
+  async run(): Promise<Attempted> {
+    const { member } = this.#call;
+    const { signal, deadlineMs } = this.#bounds;
+    let timedOut = false;
+    const cancel = (): void => this.#stop.abort(signal.reason);
+    signal.addEventListener("abort", cancel, { once: true });
+    const clear = this.#ports.timer(Math.max(0, deadlineMs - this.#startedMs), () => {
+      timedOut = true;
+      this.#stop.abort(
+        new Fault("deadline_exceeded", `${member.name} did not finish in time`, { member: member.name }),
+      );
+    });
+    try {
+      const leg = await this.answered();
+      return this.ended(leg.cut === true ? "cut" : "ok", leg);
+    } catch (error) {
+      const leg = this.#legs.toSorted((a, b) => b.text.length - a.text.length)[0];
+      if (timedOut) {
+        const ms = Math.round(deadlineMs - this.#startedMs);
+        const fault = new Fault("deadline_exceeded", `no whole answer within ${ms} ms`, { member: member.name });
+        return this.ended(withoutThoughts(leg?.text ?? "") === "" ? "timeout" : "cut", leg, fault);
+      }
+      if (signal.aborted) return this.ended("cancelled", leg);
+      return this.ended("failed", leg, asMemberFault(error, member.name));
+    } finally {
+      clear();
+      signal.removeEventListener("abort", cancel);
+      this.#stop.abort();
+      for (const leg of this.#legs) leg.stop.abort();
+    }
+  }
+
+  /** The leg that answered whole. A broken connection is tried once more. */
+  private async answered(): Promise<Leg> {
     for (;;) {
-      const next = await unlessAborted(pieces.next(), signal);
-      if (next.done === true) break;
-      const piece: Piece = next.value;
-      if (piece.text !== "") {
-        into.firstTokenMs ??= ports.now();
-        into.text += piece.text;
-      }
-      if (piece.done !== undefined) {
-        finished = true;
-        into.promptTokens = piece.done.promptTokens;
-        into.answerTokens = piece.done.answerTokens;
-        break;
-      }
-      if (into.text.length > bounds.mostChars) {
-        into.text = into.text.slice(0, bounds.mostChars);
-        into.cut = true;
-        return;
+      this.#legs = [];
+      try {
+        return await this.race();
+      } catch (error) {
+        if (this.#stop.signal.aborted) throw error;
+        const unreachable = error instanceof Fault && error.code === "model_unreachable";
+        if (!unreachable || this.#attempts > RETRIES) throw error;
+        await this.wait(RETRY_AFTER_MS);
       }
     }
-    if (!finished)
-      throw new Fault("model_unreachable", "the answer ended before it was done", { member: call.member.name });
-  } finally {
-    // Not awaited: a transport that hangs in its own clean-up must not hold the answer.
-    Promise.resolve(pieces.return?.()).catch(() => undefined);
+  }
+
+  /** One leg, and a second one beside it when the first has no word after the usual time. Whoever has the first word goes on alone. */
+  private async race(): Promise<Leg> {
+    const afterMs = this.#hedged ? undefined : this.#traffic?.hedgeAfterMs(this.#call.member);
+    if (afterMs === undefined) return this.leg();
+    return new Promise<Leg>((resolve, reject) => {
+      let running = 0;
+      const start = (): void => {
+        running++;
+        this.leg().then(resolve, (error: unknown) => {
+          running--;
+          if (running > 0) return;
+          clear();
+          reject(error instanceof Error ? error : new Error("failed"));
+        });
+      };
+      const clear = this.#ports.timer(afterMs, () => {
+        if (this.#stop.signal.aborted || this.#legs.some(({ firstTokenMs }) => firstTokenMs !== undefined)) return;
+        this.#hedged = true;
+        this.#traffic?.hedged(this.#call.member);
+        start();
+      });
+      this.#stop.signal.addEventListener("abort", clear, { once: true });
+      start();
+    });
+  }
+
+  private async leg(): Promise<Leg> {
+    this.#attempts++;
+    const leg: Leg = { stop: new AbortController(), startedMs: this.#ports.now(), text: "" };
+    this.#legs.push(leg);
+    const forward = (): void => leg.stop.abort(this.#stop.signal.reason);
+    if (this.#stop.signal.aborted) forward();
+    this.#stop.signal.addEventListener("abort", forward, { once: true });
+    try {
+      await this.gather(leg);
+      return leg;
+    } finally {
+      this.#stop.signal.removeEventListener("abort", forward);
+      leg.stop.abort();
+    }
+  }
+
+  private async gather(leg: Leg): Promise<void> {
+    const { member } = this.#call;
+    const { signal } = leg.stop;
+    const pieces = this.#ports.call(this.#call, signal)[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        const next = await unlessAborted(pieces.next(), signal);
+        if (next.done === true)
+          throw new Fault("model_unreachable", "the answer ended before it was done", { member: member.name });
+        const { text, done } = next.value;
+        if (text !== "") {
+          if (leg.firstTokenMs === undefined) this.first(leg);
+          leg.text += text;
+        }
+        if (done !== undefined) {
+          leg.promptTokens = done.promptTokens;
+          leg.answerTokens = done.answerTokens;
+          return;
+        }
+        if (leg.text.length > this.#bounds.mostChars) {
+          leg.text = leg.text.slice(0, this.#bounds.mostChars);
+          leg.cut = true;
+          return;
+        }
+      }
+    } finally {
+      // Not awaited: a transport that hangs in its own clean-up must not hold the answer.
+      Promise.resolve(pieces.return?.()).catch(() => undefined);
+    }
+  }
+
+  private first(leg: Leg): void {
+    leg.firstTokenMs = this.#ports.now();
+    for (const other of this.#legs) if (other !== leg) other.stop.abort();
+  }
+
+  private wait(ms: number): Promise<void> {
+    let clear = (): void => undefined;
+    const waited = new Promise<void>((resolve) => {
+      clear = this.#ports.timer(ms, resolve);
+    });
+    return unlessAborted(waited, this.#stop.signal).finally(clear);
+  }
+
+  private ended(status: Attempted["status"], leg?: Leg, fault?: Fault): Attempted {
+    const first = leg?.firstTokenMs;
+    return {
+      status,
+      text: withoutThoughts(leg?.text ?? ""),
+      startedMs: this.#startedMs,
+      endedMs: this.#ports.now(),
+      firstTokenMs: first,
+      legFirstTokenMs: status === "ok" && leg !== undefined && first !== undefined ? first - leg.startedMs : undefined,
+      promptTokens: leg?.promptTokens,
+      answerTokens: leg?.answerTokens,
+      attempts: this.#attempts,
+      hedged: this.#hedged,
+      fault,
+    };
   }
 }
 
@@ -165,14 +254,6 @@ async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promi
 
 function reasonOf(signal: AbortSignal): Error {
   return signal.reason instanceof Error ? signal.reason : new Fault("cancelled", "the client went away");
-}
-
-function wait(ms: number, ports: Ports, signal: AbortSignal): Promise<void> {
-  let clear = (): void => undefined;
-  const waited = new Promise<void>((resolve) => {
-    clear = ports.timer(ms, resolve);
-  });
-  return unlessAborted(waited, signal).finally(clear);
 }
 
 function asMemberFault(error: unknown, member: string): Fault {

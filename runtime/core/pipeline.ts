@@ -112,7 +112,7 @@ class Run {
       mostChars: this.#plan.answerBytes,
       signal: this.#signal,
     };
-    return attempt(call, bounds, this.#ports);
+    return attempt(call, bounds, this.#ports, this.#ports.traffic);
   }
 
   /** Turns what happened into a stage of the answer. */
@@ -129,6 +129,7 @@ class Run {
       ms: round(done.endedMs - done.startedMs),
       startedMs: round(done.startedMs - this.#began),
       attempts: done.attempts,
+      ...(done.hedged ? { hedged: true } : {}),
       ...(done.firstTokenMs === undefined ? {} : { firstTokenMs: round(done.firstTokenMs - done.startedMs) }),
       ...(done.promptTokens === undefined ? {} : { promptTokens: done.promptTokens }),
       ...(done.answerTokens === undefined ? {} : { answerTokens: done.answerTokens }),

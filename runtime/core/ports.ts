@@ -1,4 +1,5 @@
 import type { Member } from "../contracts/ensemble-config.ts";
+import type { Traffic } from "./traffic.ts";
 
 /** One message to a model. */
 export interface ChatMessage {
@@ -39,4 +40,6 @@ export interface Ports {
   random(): number;
   /** Calls `fire` once after so many ms; the answer cancels it. */
   timer(ms: number, fire: () => void): () => void;
+  /** What earlier calls taught of the members. Absent: nothing, so nobody is left alone and no call is made twice. */
+  traffic?: Traffic;
 }

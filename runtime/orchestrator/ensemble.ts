@@ -6,6 +6,7 @@ import { Fault, toFault } from "../core/fault.ts";
 import { type Outcome, runPipeline, type Watch } from "../core/pipeline.ts";
 import { planOf, type Plan } from "../core/plan.ts";
 import type { ModelCall, Piece, Ports } from "../core/ports.ts";
+import { Traffic } from "../core/traffic.ts";
 import { monotonicMs, timer } from "../support/clock.ts";
 import { EnsembleMetrics } from "./metrics.ts";
 import { Health } from "./health.ts";
@@ -39,6 +40,7 @@ export class Ensemble {
   readonly metrics: EnsembleMetrics;
   readonly health: Health;
   readonly conversations: Conversations;
+  readonly #traffic: Traffic;
   readonly #plan: Plan;
   readonly #ports: Ports;
   readonly #upstream: EnsembleParts["upstream"];
@@ -50,9 +52,23 @@ export class Ensemble {
     this.#upstream = upstream;
     this.#plan = planOf(config);
     this.conversations = new Conversations(config.memory);
-    this.metrics = new EnsembleMetrics(() => ({ inFlight: this.#inFlight, conversations: this.conversations.size }));
-    this.health = new Health(config, upstream);
-    this.#ports = { call: (call, signal) => upstream.call(call, signal), now: monotonicMs, random, timer };
+    this.metrics = new EnsembleMetrics(() => ({
+      inFlight: this.#inFlight,
+      conversations: this.conversations.size,
+      breakers: config.members.map(({ name }) => ({
+        member: name,
+        open: this.#traffic.breakerState(name) !== "closed",
+      })),
+    }));
+    this.#traffic = new Traffic(config, monotonicMs);
+    this.health = new Health(config, upstream, (member) => this.#traffic.seenWell(member));
+    this.#ports = {
+      call: (call, signal) => upstream.call(call, signal),
+      now: monotonicMs,
+      random,
+      timer,
+      traffic: this.#traffic,
+    };
   }
 
   /** Questions worked on now. */

@@ -30,9 +30,16 @@ const FRESH_MS = 1_000;
 export class Health {
   readonly #config: EnsembleConfig;
   readonly #upstream: Pick<Upstream, "get">;
+  readonly #seenWell: (member: string) => void;
   #round: { at: number; result: Promise<Readiness> } | undefined;
 
-  constructor(config: EnsembleConfig, upstream: Pick<Upstream, "get">) {
+  /** @param seenWell told of each member that can answer. */
+  constructor(
+    config: EnsembleConfig,
+    upstream: Pick<Upstream, "get">,
+    seenWell: (member: string) => void = () => undefined,
+  ) {
+    this.#seenWell = seenWell;
     this.#config = config;
     this.#upstream = upstream;
   }
@@ -57,6 +64,7 @@ export class Health {
     const base = { member: member.name, model: member.model };
     try {
       const reason = await reasonNotReady(member, this.#upstream, AbortSignal.timeout(this.#config.deadlines.healthMs));
+      if (reason === undefined) this.#seenWell(member.name);
       return reason === undefined ? { ...base, ready: true } : { ...base, ready: false, reason };
     } catch (error) {
       const timedOut = error instanceof Fault && error.cause instanceof Error && error.cause.name === "TimeoutError";

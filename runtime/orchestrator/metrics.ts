@@ -15,13 +15,14 @@ export class EnsembleMetrics {
   readonly #firstToken: Histogram<"stage" | "member">;
   readonly #stages: Counter<"stage" | "member" | "status">;
   readonly #retries: Counter<"member">;
+  readonly #hedges: Counter<"member">;
   readonly #tokens: Counter<"member" | "kind">;
   readonly #truncated: Counter<"member">;
   readonly #decisions: Counter<"by">;
   readonly #wins: Counter<"member">;
 
   /** @param now what the gauges show when somebody looks. */
-  constructor(now: () => { inFlight: number; conversations: number }) {
+  constructor(now: () => { inFlight: number; conversations: number; breakers: { member: string; open: boolean }[] }) {
     const registers = [this.registry];
     this.#questions = new Counter({
       name: "gorkheavy_questions_total",
@@ -61,6 +62,12 @@ export class EnsembleMetrics {
       labelNames: ["member"],
       registers,
     });
+    this.#hedges = new Counter({
+      name: "gorkheavy_hedges_total",
+      help: "Second calls made beside slow ones",
+      labelNames: ["member"],
+      registers,
+    });
     this.#tokens = new Counter({
       name: "gorkheavy_tokens_total",
       help: "Tokens that members read and wrote",
@@ -96,6 +103,15 @@ export class EnsembleMetrics {
       },
     });
     new Gauge({
+      name: "gorkheavy_breaker_open",
+      help: "1 while a member is left alone after failures in a row",
+      labelNames: ["member"],
+      registers,
+      collect() {
+        for (const { member, open } of now().breakers) this.set({ member }, open ? 1 : 0);
+      },
+    });
+    new Gauge({
       name: "gorkheavy_conversations",
       help: "Conversations kept in the process",
       registers,
@@ -121,11 +137,23 @@ export class EnsembleMetrics {
   }
 
   #countStages(stages: readonly Stage[]): void {
-    for (const { stage, member, status, ms, firstTokenMs, attempts, promptTokens, answerTokens, truncated } of stages) {
+    for (const {
+      stage,
+      member,
+      status,
+      ms,
+      firstTokenMs,
+      attempts,
+      hedged,
+      promptTokens,
+      answerTokens,
+      truncated,
+    } of stages) {
       this.#stages.inc({ stage, member, status });
       if (attempts > 0) this.#stage.observe({ stage, member }, ms / 1000);
       if (firstTokenMs !== undefined) this.#firstToken.observe({ stage, member }, firstTokenMs / 1000);
-      if (attempts > 1) this.#retries.inc({ member }, attempts - 1);
+      if (hedged === true) this.#hedges.inc({ member });
+      if (attempts > (hedged === true ? 2 : 1)) this.#retries.inc({ member }, attempts - (hedged === true ? 2 : 1));
       if (promptTokens !== undefined) this.#tokens.inc({ member, kind: "prompt" }, promptTokens);
       if (answerTokens !== undefined) this.#tokens.inc({ member, kind: "answer" }, answerTokens);
       if (truncated === true) this.#truncated.inc({ member });

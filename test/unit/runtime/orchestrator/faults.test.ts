@@ -15,7 +15,7 @@ beforeAll(async () => {
     connectMs: 200,
     healthMs: 200,
   };
-  ensemble = await startMockEnsemble({}, { deadlines, limits: { answerBytes: 65_536 } });
+  ensemble = await startMockEnsemble({}, { deadlines, limits: { answerBytes: 65_536 }, breaker: { failures: 1_000 } });
 });
 afterAll(() => ensemble.close());
 afterEach(() => {
