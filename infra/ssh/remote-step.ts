@@ -3,11 +3,11 @@ import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 import { parseArgs } from "../args.ts";
 import { connectionTo, type SshTarget } from "./connection.ts";
-import { renderStep } from "./step-script.ts";
+import { renderProgram, renderStep } from "./step-script.ts";
 
 /** The step's plain arguments, as they are checked. */
 export const RemoteStepSchema = z.strictObject({
-  title: z.string().regex(/^[^"'$`\\\n]{1,80}$/, { error: "want one short line without quotes" }),
+  title: z.string().regex(/^[^\n]{1,80}$/, { error: "want one short line" }),
   deadlineSeconds: z.int().min(1).max(86_400).default(600),
   deleteDeadlineSeconds: z.int().min(1).max(86_400).default(300),
   firstContactSeconds: z.int().min(0).max(86_400).default(0),
@@ -21,9 +21,9 @@ export interface RemoteStepArgs {
   target: SshTarget;
   /** What it does, in a few words; starts each message of the step. */
   title: string;
-  /** Bash, run as root with `set -euo pipefail`; safe to run twice. Holds no secret: it can be read in the host's process list. */
+  /** Bash, run as root with `set -euo pipefail`; safe to run twice. Holds no secret: previews show it. */
   script: pulumi.Input<string>;
-  /** What the script reads from standard input; secrets go here. @default - nothing */
+  /** What the script reads from standard input; secrets go here, and then previews show neither it nor the script. @default - nothing */
   stdin?: pulumi.Input<string>;
   /** Values whose change runs the script again, beside the script itself. @default - none */
   triggers?: readonly pulumi.Input<unknown>[];
@@ -56,11 +56,11 @@ export class RemoteStep extends pulumi.ComponentResource {
     super("gorkheavy:ssh:RemoteStep", name, {}, opts);
     const { target, script, stdin, triggers, deleteScript, renewedWith, ...plain } = args;
     const spec = parseArgs(this, RemoteStepSchema, plain);
-    const rendered = (text: pulumi.Input<string>, deadlineSeconds: number): pulumi.Output<string> =>
-      pulumi
-        .output(text)
-        .apply((body) => renderStep({ host: target.name, title: spec.title, script: body, deadlineSeconds }));
-    const create = rendered(script, spec.deadlineSeconds);
+    const commandTo = (part: "run" | "undo", deadlineSeconds: number): string =>
+      renderStep({ host: target.name, title: spec.title, part, deadlineSeconds });
+    const program = pulumi
+      .all([script, deleteScript, stdin])
+      .apply(([run, undo, input]) => renderProgram({ run, undo, input }));
     const own = target.machine === undefined ? [] : [target.machine];
     const machines = [...(renewedWith ?? own)];
 
@@ -68,11 +68,11 @@ export class RemoteStep extends pulumi.ComponentResource {
       name,
       {
         connection: connectionTo(target, spec.firstContactSeconds),
-        create,
+        create: commandTo("run", spec.deadlineSeconds),
         // Without this a changed trigger would replace the step: run it anew and then undo it.
-        update: create,
-        ...(deleteScript === undefined ? {} : { delete: rendered(deleteScript, spec.deleteDeadlineSeconds) }),
-        ...(stdin === undefined ? {} : { stdin: pulumi.secret(stdin) }),
+        update: commandTo("run", spec.deadlineSeconds),
+        ...(deleteScript === undefined ? {} : { delete: commandTo("undo", spec.deleteDeadlineSeconds) }),
+        stdin: stdin === undefined ? program : pulumi.secret(program),
         ...(triggers === undefined ? {} : { triggers: [...triggers] }),
         addPreviousOutputInEnv: false,
         logging: spec.secretOutput || stdin !== undefined ? "none" : "stderr",

@@ -63,6 +63,8 @@ function userData(spec: SeedSpec): Record<string, unknown> {
     ssh_keys: { ed25519_private: spec.hostKey.privateKey, ed25519_public: spec.hostKey.publicKey },
     ssh: { emit_keys_to_console: false },
     no_ssh_fingerprints: true,
+    // The image's own: a language that it does not have would end the first boot as failed (Debian without `locales`).
+    locale: false,
     package_update: spec.packages.length > 0,
     package_upgrade: false,
     ...(spec.packages.length > 0 ? { packages: [...spec.packages] } : {}),

@@ -116,7 +116,7 @@ test("agents install while the server starts, and join after it", async () => {
 test("the token goes to an agent by standard input only", async () => {
   const graph = await recorded();
   const service = step(graph, "k3s-k3s-worker-1-service");
-  expect(service.inputs["stdin"]).toBe(CANARY.token);
+  expect(service.inputs["stdin"]).toContain(`step_run <<< '${CANARY.token}'`);
   expect(service.secrets).toContain("stdin");
   expect(service.inputs["create"]).not.toContain(CANARY.token);
   expect(step(graph, "k3s-k3s-master-credentials").options.additionalSecretOutputs).toContain("stdout");
@@ -140,7 +140,7 @@ test("a worker that leaves is drained from the server; the last to go takes no n
   const graph = await recorded();
   const member = step(graph, "k3s-k3s-worker-2-member");
   expect(member.inputs["connection"]).toMatchObject({ host: "192.168.1.201" });
-  expect(member.inputs["delete"]).toMatch(
+  expect(member.inputs["stdin"]).toMatch(
     /cordon k3s-worker-2[\s\S]*drain k3s-worker-2[\s\S]*k3s-worker-2\.node-password\.k3s/,
   );
   expect(member.options.deletedWith).toBe(graph.named("k3s-master", VM).urn);
@@ -184,7 +184,7 @@ test("on machines of somebody else's, K3s is removed with the component", async 
   };
   new K3sCluster("pi", { server: { name: "pi", address: "10.0.0.2", target }, agents: [] }, opts);
   await graph.settle();
-  expect(step(graph, "pi-pi-service").inputs["delete"]).toContain("k3s-uninstall.sh");
+  expect(step(graph, "pi-pi-service").inputs["stdin"]).toContain("k3s-uninstall.sh");
   expect(step(graph, "pi-pi-service").options.deletedWith).toBe("");
 });
 
@@ -196,10 +196,10 @@ test("release and settings reach every node", async () => {
   };
   const graph = await recorded({ cluster: { release, settings: { hardened: false } } });
   for (const { name } of NODES) {
-    const install = step(graph, `k3s-${name}-install`).inputs["create"];
+    const install = step(graph, `k3s-${name}-install`).inputs["stdin"];
     expect(install).toContain("http://192.168.1.1:8480/v1.34.2%2Bk3s1");
     expect(install).toContain(`/var/lib/rancher/k3s/agent/images/runtime.tar`);
-    expect(step(graph, `k3s-${name}-service`).inputs["create"]).not.toContain("protect-kernel-defaults");
+    expect(step(graph, `k3s-${name}-service`).inputs["stdin"]).not.toContain("protect-kernel-defaults");
   }
 });
 

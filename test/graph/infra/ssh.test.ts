@@ -35,7 +35,8 @@ test("a step connects with a checked host key, and updates by what it creates wi
   });
   expect(secrets).toEqual(["connection"]);
   expect(inputs["update"]).toBe(inputs["create"]);
-  expect(inputs["create"]).toMatch(/^exec sudo -n timeout -k 10 600 bash --norc -c 'set -euo pipefail\n/);
+  expect(inputs["create"]).toBe("exec sudo -n timeout -k 10 600 bash --norc -s run 'k3s-worker-1: do it' 600");
+  expect(inputs["stdin"]).toContain("step_run() {\ntrue\n}");
   expect(inputs).not.toHaveProperty("delete");
   expect(brokenRules(graph, [CANARY.privateKey])).toEqual([]);
 });
@@ -71,12 +72,13 @@ test("a step is undone by its delete script, within its own deadline", async () 
   step({ deleteScript: "rm -f /x", deleteDeadlineSeconds: 30, triggers: [1, "a"] });
   await graph.settle();
   const { inputs } = graph.named("step", REMOTE);
-  expect(inputs["delete"]).toMatch(/timeout -k 10 30 .*rm -f \/x'$/s);
+  expect(inputs["delete"]).toBe("exec sudo -n timeout -k 10 30 bash --norc -s undo 'k3s-worker-1: do it' 30");
+  expect(inputs["stdin"]).toContain("step_undo() {\nrm -f /x\n}");
   expect(inputs["triggers"]).toEqual([1, "a"]);
 });
 
 test.each([
-  ["title with a quote", { title: "it's" }, /short line without quotes/],
+  ["title of two lines", { title: "a\nb" }, /want one short line/],
   ["deadlineSeconds of 0", { deadlineSeconds: 0 }, /deadlineSeconds/],
 ])("a step refuses a %s", async (_, change, message) => {
   await startGraph(stubs);
@@ -89,7 +91,7 @@ test("a script that is not known yet is no hindrance to a preview", async () => 
   const first = new RemoteStep("first", { target, title: "first", script: "true" }, opts);
   new RemoteStep("next", { target, title: "next", script: pulumi.interpolate`echo ${first.stdout}` }, opts);
   await graph.settle();
-  expect(graph.named("next", REMOTE).unknowns).toEqual(["create", "update"]);
+  expect(graph.named("next", REMOTE).unknowns).toEqual(["stdin"]);
 });
 
 test("a node is prepared in three steps, the gate last", async () => {
@@ -104,7 +106,7 @@ test("a node is prepared in three steps, the gate last", async () => {
   expect(gate?.options.dependsOn).toContain(system?.urn);
   expect(contact?.inputs["connection"]).toMatchObject({ dialErrorLimit: 70 });
   for (const port of ["6443/tcp", "10250/tcp", "8472/udp"])
-    expect(system?.inputs["create"]).toContain(`ufw allow ${port}`);
+    expect(system?.inputs["stdin"]).toContain(`ufw allow ${port}`);
   expect(brokenRules(graph, [CANARY.privateKey])).toEqual([]);
 });
 

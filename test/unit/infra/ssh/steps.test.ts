@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { parseKeyPair, renderKeygenCommand } from "../../../../infra/ssh/host-key.ts";
 import { renderFirstContact, renderNodePrep, renderPreflight } from "../../../../infra/ssh/node-prep-script.ts";
-import { PUT_FUNCTION, quote, renderPut, renderStep } from "../../../../infra/ssh/step-script.ts";
+import { PUT_FUNCTION, quote, renderProgram, renderPut, renderStep } from "../../../../infra/ssh/step-script.ts";
 
 let folder = "";
 beforeEach(() => {
@@ -17,26 +17,22 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Runs a step as sshd would: the login shell gets it as one word. */
+/** Runs a step as sshd would: the login shell gets the command line, standard input the program. */
 function run(
   script: string,
-  options: { input?: string; deadlineSeconds?: number } = {},
+  options: { input?: string; deadlineSeconds?: number; undo?: string; part?: "run" | "undo" } = {},
 ): { status: number | null; stdout: string; stderr: string } {
-  const line = renderStep({
-    host: "k3s-worker-1",
-    title: "install k3s",
-    script,
-    deadlineSeconds: options.deadlineSeconds ?? 20,
-  });
+  const { part = "run", deadlineSeconds = 20, input, undo } = options;
+  const line = renderStep({ host: "k3s-worker-1", title: "install k3s", part, deadlineSeconds });
   return spawnSync("/bin/sh", ["-c", line], {
-    input: options.input ?? "",
+    input: renderProgram({ run: script, undo, input }),
     encoding: "utf8",
     env: { PATH: `${join(folder, "bin")}:${process.env["PATH"] ?? ""}` },
   });
 }
 
 test("hands standard input through and gives the output back", () => {
-  expect(run(`read -r secret; echo "it's \${#secret} long"`, { input: "hush\n" })).toMatchObject({
+  expect(run(`read -r secret; echo "it's \${#secret} long"`, { input: "hush" })).toMatchObject({
     status: 0,
     stdout: "it's 4 long\n",
     stderr: "",
@@ -52,6 +48,21 @@ test("a failure says host, step and exit status, after the script's own words", 
 test("a failing command in a pipe, or an unset name, ends the step", () => {
   expect(run("false | cat; echo on").stdout).toBe("");
   expect(run('echo "$nothing"; echo on').stdout).toBe("");
+});
+
+test("a script may read all of its input, and finds none when there is none", () => {
+  expect(run("cat; echo on", { input: "it's\n$HOME" })).toMatchObject({ status: 0, stdout: "it's\n$HOME\non\n" });
+  expect(run("cat; echo on")).toMatchObject({ status: 0, stdout: "on\n" });
+});
+
+test("the command line is short and holds nothing of the program", () => {
+  const line = renderStep({ host: "k3s-worker-1", title: "install k3s", part: "run", deadlineSeconds: 600 });
+  expect(line).toBe("exec sudo -n timeout -k 10 600 bash --norc -s run 'k3s-worker-1: install k3s' 600");
+});
+
+test("undoing runs the other part only", () => {
+  expect(run("echo done", { undo: "echo undone", part: "undo" })).toMatchObject({ status: 0, stdout: "undone\n" });
+  expect(run("echo done", { part: "undo" })).toMatchObject({ status: 0, stdout: "" });
 });
 
 test("the deadline ends the step and all that it started", () => {
