@@ -65,6 +65,14 @@ test("knows that an even spread can be impossible where the sums would do", () =
   expect(packs(rooms, pods, 1)).toBe(false);
 });
 
+test("counts an empty room as the least of all", () => {
+  const roomy: Quantity = { cpuMillicores: 4000, memoryMib: 4000 };
+  const tiny: Quantity = { cpuMillicores: 4000, memoryMib: 500 };
+  const pods = Array<Quantity>(4).fill({ cpuMillicores: 100, memoryMib: 1000 });
+  expect(packs([roomy, roomy, tiny], pods, 2)).toBe(true);
+  expect(packs([roomy, roomy, tiny], pods, 1)).toBe(false);
+});
+
 const quantity = (most: number): fc.Arbitrary<Quantity> =>
   fc.record({ cpuMillicores: fc.integer({ min: 1, max: most }), memoryMib: fc.integer({ min: 1, max: most }) });
 const problem = fc.record({
