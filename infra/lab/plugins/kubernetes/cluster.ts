@@ -7,7 +7,7 @@ import { Objects } from "./objects.ts";
 import type { KubernetesSettings } from "./settings.ts";
 
 /** How long a preview asks for a cluster before it goes on without one. */
-const PREVIEW_BUDGET_MS = 3_000;
+const PREVIEW_BUDGET_MS = 2_000;
 /** How long a real operation waits for a server that is starting. */
 const OPERATION_BUDGET_MS = 60_000;
 /** A preview that found no cluster does not ask again within this time. */

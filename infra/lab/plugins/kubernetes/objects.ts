@@ -190,7 +190,8 @@ export function mergedManagers(live: JsonObject, manager: string): Json[] | unde
   const isOwn = (entry: JsonObject) => entry["manager"] === manager && entry["operation"] === "Apply";
   const isEarlier = (entry: JsonObject) =>
     !isOwn(entry) &&
-    (entry["subresource"] ?? "") === "" &&
+    // The status is its controller's; `kubectl scale` writes the spec.
+    entry["subresource"] !== "status" &&
     EARLIER_MANAGERS.some((name) => (textAt(entry, "manager") ?? "").startsWith(name));
   const earlier = entries.filter(isEarlier);
   if (earlier.length === 0) return undefined;
@@ -198,8 +199,8 @@ export function mergedManagers(live: JsonObject, manager: string): Json[] | unde
   const joined = [...(own === undefined ? [] : [own]), ...earlier]
     .map((entry) => entry["fieldsV1"])
     .reduce<JsonObject>((all, fields) => (isJsonObject(fields) ? joinFields(all, fields) : all), {});
-  const template = own ?? earlier[0] ?? {};
-  const entry: JsonObject = { ...template, manager, operation: "Apply", fieldsType: "FieldsV1", fieldsV1: joined };
+  const { apiVersion = "", time = null } = own ?? earlier[0] ?? {};
+  const entry = { manager, operation: "Apply", apiVersion, time, fieldsType: "FieldsV1", fieldsV1: joined };
   return [entry, ...entries.filter((other) => !isOwn(other) && !isEarlier(other))];
 }
 

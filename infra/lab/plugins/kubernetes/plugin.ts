@@ -90,7 +90,13 @@ export class KubernetesPlugin implements ProviderPlugin {
 function settled(outcome: Outcome): { id: string; inputs: Properties; properties: Properties } {
   const { id, inputs, properties, fault } = outcome;
   if (fault !== undefined) {
-    throw new PartialFailure(fault.message, { id, inputs, properties, reasons: fault.reasons, cause: fault });
+    throw new PartialFailure(fault.message, {
+      id,
+      inputs,
+      properties,
+      reasons: [fault.message, ...fault.reasons],
+      cause: fault,
+    });
   }
   return { id, inputs, properties };
 }

@@ -56,7 +56,7 @@ export class NotReadyError extends Error {
     super(message);
     this.name = "NotReadyError";
     this.live = live;
-    this.reasons = reasons;
+    this.reasons = [...new Set(reasons)];
   }
 }
 
