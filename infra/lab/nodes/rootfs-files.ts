@@ -7,12 +7,13 @@ export interface RootfsFile {
 
 /**
  * cloud-init reads the seed and nothing else: no metadata service is asked for, which would cost 50 s of timeouts.
- * Partition and file system growth belong to real disks; an overlay has neither.
+ * Partitions, their growth and boot loaders belong to real disks.
  */
 const CLOUD_INIT = `# A machine of the lab: its seed lies in /var/lib/cloud/seed/nocloud, put there from the attached ISO at each start.
 datasource_list: [NoCloud, None]
 locale: C.UTF-8
 growpart: {mode: "off"}
+grub_dpkg: {enabled: false}
 resize_rootfs: false
 apt: {preserve_sources_list: true}
 `;

@@ -141,7 +141,7 @@ export class MachineLab {
       "StrictHostKeyChecking=yes",
       `UserKnownHostsFile=${join(this.dir, knownHosts)}`,
       "GlobalKnownHostsFile=/dev/null",
-      "LogLevel=ERROR",
+      "LogLevel=INFO",
     ];
     const argv = [
       "ssh",
@@ -162,10 +162,23 @@ export class MachineLab {
       const { exitCode, all } = await this.ssh(number, "true");
       if (exitCode === 0) return Date.now() - started;
       if (Date.now() - started > 60_000) {
-        const log = await readFile(join(this.stateDir, "machines", `20${number}`, "console.log"), "utf8").catch(
-          () => "",
+        const journal = `${this.spec(number).bootDiskPath}.overlay/var/log/journal`;
+        const { stdout: log } = await execa(
+          "journalctl",
+          [
+            "--directory",
+            journal,
+            "--no-pager",
+            "--lines=60",
+            "--unit=ssh",
+            "--unit=systemd-logind",
+            "--unit=init.scope",
+          ],
+          {
+            reject: false,
+          },
         );
-        throw new Error(`node-${number} does not answer: ${all}\n${log.slice(-3000)}`);
+        throw new Error(`node-${number} does not answer: ${all}\n${log}`);
       }
       await delay(100);
     }
