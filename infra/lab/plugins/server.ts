@@ -46,6 +46,7 @@ export async function serveProvider(plugin: ProviderPlugin, engineAddress?: stri
  * engine. The engine passes its address as the last argument, after flags such as `--logtostderr`.
  */
 export async function runPlugin(plugin: ProviderPlugin): Promise<void> {
+  const engine = process.ppid;
   const engineAddress = process.argv.slice(2).findLast((argument) => !argument.startsWith("-"));
   const served = await serveProvider(plugin, engineAddress);
   const end = (): void => {
@@ -60,13 +61,12 @@ export async function runPlugin(plugin: ProviderPlugin): Promise<void> {
     );
     process.exit(1);
   });
+  endWithParent(engine, end);
   process.stdout.write(`${served.port}\n`);
-  endWithParent(end);
 }
 
 /** An engine killed by SIGKILL cannot tell its plugins, so a plugin looks for its parent itself. */
-function endWithParent(end: () => void): void {
-  const parent = process.ppid;
+function endWithParent(parent: number, end: () => void): void {
   setInterval(() => {
     if (process.ppid !== parent) end();
   }, 500).unref();
