@@ -267,7 +267,8 @@ test("a Deployment's readiness survives a server that is away for a moment", asy
   api.refuse = ({ path }) => {
     if (!path.endsWith("/replicasets") || refusals >= 2) return undefined;
     refusals += 1;
-    return { status: 503, reason: "", message: "restarting" };
+    // A server that has just started knows no roles yet; the client does not retry this by itself.
+    return { status: 403, reason: "Forbidden", message: "no roles yet" };
   };
   const created = await plugin.create({ ...call(DEPLOYMENT), inputs: deployment(), preview: false });
   expect(created.id).toBe("models/judge");
