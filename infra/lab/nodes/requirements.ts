@@ -1,14 +1,18 @@
-import { constants } from "node:fs";
+import { constants, existsSync } from "node:fs";
 import { access, mkdir, mkdtemp, readFile, rm, statfs } from "node:fs/promises";
-import { freemem, tmpdir } from "node:os";
+import { totalmem } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { execa } from "execa";
+import { cacheRoot } from "../tools/paths.ts";
 
-/** Disk that caches, root file system, machines' disks and images take, bytes: 12 GiB. Measured: 5 GiB of caches, 1 GiB a machine, and builds. */
+/** Free disk for a first run, bytes: 12 GiB. Caches and the builds that fill them take 8 GiB, a machine about 1 GiB. */
 export const NEEDED_DISK_BYTES = 12 * 1024 ** 3;
 
-/** Free memory that three machines with control plane, pods and builds take, bytes: 5 GiB. */
-export const NEEDED_MEMORY_BYTES = 5 * 1024 ** 3;
+/** Free disk for a run that finds its caches, bytes: 4 GiB, for machines and logs. What a running lab has taken is not free any more. */
+export const NEEDED_DISK_AGAIN_BYTES = 4 * 1024 ** 3;
+
+/** Memory of the host, bytes: 6 GiB. Control plane, three nodes and the pods of the scripted models take 4 GiB, builds before that as much. */
+export const NEEDED_MEMORY_BYTES = 6 * 1024 ** 3;
 
 /** Instances of inotify that one user may hold, counted over all machines: each boots systemd, containerd and kubelet as root. */
 export const NEEDED_INOTIFY_INSTANCES = 128;
@@ -27,10 +31,12 @@ export interface Host {
   platform: string;
   /** Effective user id; undefined where there is none. */
   uid: number | undefined;
-  /** Directory whose file system gets the lab's disks; its nearest existing parent is looked at. */
+  /** Directory on the disk that the lab fills; where it does not exist its nearest parent is looked at. */
   dir: string;
+  /** Whether that directory exists: then an earlier run has left its caches. */
+  usedBefore: boolean;
   freeDiskBytes(dir: string): Promise<number>;
-  availableMemoryBytes(): Promise<number>;
+  memoryBytes(): Promise<number>;
   /** Whether a program is on PATH. */
   has(program: string): Promise<boolean>;
   /** Runs a probe in namespaces of its own; undefined when it works, else its last words. */
@@ -56,15 +62,12 @@ export function thisHost(dir: string): Host {
     platform: process.platform,
     uid: process.geteuid?.(),
     dir,
+    usedBefore: existsSync(dir),
     async freeDiskBytes(path) {
       const { bavail, bsize } = await statfs(path);
       return bavail * bsize;
     },
-    async availableMemoryBytes() {
-      const meminfo = await readFile("/proc/meminfo", "utf8").catch(() => "");
-      const kib = /^MemAvailable:\s+(\d+) kB/m.exec(meminfo)?.[1];
-      return kib === undefined ? freemem() : Number(kib) * 1024;
-    },
+    memoryBytes: async () => totalmem(),
     async has(program) {
       for (const each of [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"]) {
         if (each !== "" && (await exists(join(each, program)))) return true;
@@ -102,9 +105,9 @@ function gib(bytes: number): string {
 /**
  * What the lab needs of a host and what it has, each with what to do about it. Where one check makes the next pointless (no Linux, no root) it ends there.
  * Probes run in namespaces of their own and leave nothing behind.
- * @param dir where the lab keeps its disks. Default the system's temporary directory
+ * @param dir directory on the disk that the lab fills. Default that of the caches
  */
-export async function readRequirements(dir = tmpdir(), host: Host = thisHost(dir)): Promise<Finding[]> {
+export async function readRequirements(dir = cacheRoot(), host: Host = thisHost(dir)): Promise<Finding[]> {
   const findings: Finding[] = [];
   const say = (what: string, ok: boolean, fix: string) => findings.push(ok ? { what, ok } : { what, ok, fix });
   say(
@@ -157,16 +160,17 @@ export async function readRequirements(dir = tmpdir(), host: Host = thisHost(dir
 
   const place = await existingParent(host.dir);
   const disk = await host.freeDiskBytes(place);
+  const neededDisk = host.usedBefore ? NEEDED_DISK_AGAIN_BYTES : NEEDED_DISK_BYTES;
   say(
     `free disk at ${place}: ${gib(disk)}`,
-    disk >= NEEDED_DISK_BYTES,
-    `the lab needs ${gib(NEEDED_DISK_BYTES)}; free some, or set XDG_CACHE_HOME and XDG_STATE_HOME to a larger disk`,
+    disk >= neededDisk,
+    `the lab needs ${gib(neededDisk)}; free some, or set XDG_CACHE_HOME and XDG_STATE_HOME to a larger disk`,
   );
-  const memory = await host.availableMemoryBytes();
+  const memory = await host.memoryBytes();
   say(
-    `available memory: ${gib(memory)}`,
+    `memory: ${gib(memory)}`,
     memory >= NEEDED_MEMORY_BYTES,
-    `the lab needs ${gib(NEEDED_MEMORY_BYTES)}; end other programs or use a larger machine`,
+    `the lab needs ${gib(NEEDED_MEMORY_BYTES)}; use a larger machine`,
   );
   return findings;
 }
@@ -207,7 +211,7 @@ async function probeInside(
  * {@link readRequirements}, for whoever cannot go on without.
  * @throws Error that lists everything that is missing, each with what to do
  */
-export async function checkRequirements(dir = tmpdir(), host: Host = thisHost(dir)): Promise<void> {
+export async function checkRequirements(dir = cacheRoot(), host: Host = thisHost(dir)): Promise<void> {
   const missing = (await readRequirements(dir, host)).filter(({ ok }) => !ok);
   if (missing.length === 0) return;
   throw new Error(

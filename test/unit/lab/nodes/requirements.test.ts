@@ -6,8 +6,9 @@ const good: Host = {
   platform: "linux",
   uid: 0,
   dir: tmpdir(),
+  usedBefore: false,
   freeDiskBytes: async () => 100 * 1024 ** 3,
-  availableMemoryBytes: async () => 16 * 1024 ** 3,
+  memoryBytes: async () => 16 * 1024 ** 3,
   has: async () => true,
   probe: async () => undefined,
   readText: async (path) =>
@@ -70,15 +71,16 @@ test.each<[string, Partial<Host>, RegExp]>([
   ],
   ["a full disk", { freeDiskBytes: async () => 1024 ** 3 }, /free disk at .*: 1\.0 GiB -> the lab needs 12\.0 GiB/],
   [
-    "little memory",
-    { availableMemoryBytes: async () => 2 * 1024 ** 3 },
-    /available memory: 2\.0 GiB -> the lab needs 5\.0 GiB/,
+    "a disk that the caches have filled",
+    { usedBefore: true, freeDiskBytes: async () => 3 * 1024 ** 3 },
+    /3\.0 GiB -> the lab needs 4\.0 GiB/,
   ],
+  ["little memory", { memoryBytes: async () => 2 * 1024 ** 3 }, /memory: 2\.0 GiB -> the lab needs 6\.0 GiB/],
 ])("names %s and what to do", async (_what, change, message) => {
   expect(await missing(change)).toMatch(message);
 });
 
 test("lists everything that is missing in one error", async () => {
-  const host = { ...good, freeDiskBytes: async () => 0, availableMemoryBytes: async () => 0 };
-  await expect(checkRequirements(tmpdir(), host)).rejects.toThrow(/free disk(.|\n)*available memory/);
+  const host = { ...good, freeDiskBytes: async () => 0, memoryBytes: async () => 0 };
+  await expect(checkRequirements(tmpdir(), host)).rejects.toThrow(/free disk(.|\n)*memory/);
 });
