@@ -17,6 +17,7 @@ import { runPve } from "./pve/cli.ts";
 const FIRST_QUESTION = "What is the capital of France?";
 
 const program = new Command("lab")
+  .enablePositionalOptions()
   .description(
     "A datacentre in a box: three Proxmox hosts, three K3s nodes, five small models, one judged answer.\nWithout a command: up, then one question.",
   )
@@ -119,7 +120,6 @@ program
   .description("what this machine has and lacks for the lab")
   .option("--json", "as JSON")
   .action(async (options: { json?: boolean }) => doctor(options, terminal));
-program.enablePositionalOptions();
 
 try {
   await program.parseAsync();

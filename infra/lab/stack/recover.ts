@@ -6,7 +6,11 @@ const PendingOperation = z.looseObject({
   type: z.string(),
   resource: z.looseObject({ urn: z.string(), type: z.string(), inputs: z.record(z.string(), z.unknown()).optional() }),
 });
-const Deployment = z.looseObject({ pending_operations: z.array(PendingOperation).nullish() });
+const Deployment = z.looseObject({
+  resources: z.array(z.looseObject({ urn: z.string() })).nullish(),
+  pending_operations: z.array(PendingOperation).nullish(),
+});
+const Checkpoint = z.looseObject({ deployment: z.unknown() });
 
 /** An operation that an update had begun when it was killed. */
 export interface Interrupted {
@@ -41,9 +45,24 @@ export function interruptedMachines(
 }
 
 /**
+ * A deployment without operations that had begun: machines that are to be taken over become resources with the id that
+ * the program gave them, everything else in creation is forgotten, and what was being changed or deleted is as it was
+ * before, so that the next update does it again.
+ */
+export function settle(deployment: unknown, takenOver: readonly string[]): unknown {
+  const before = Deployment.parse(deployment);
+  const adopted = (before.pending_operations ?? []).flatMap(({ type, resource }) => {
+    if (type !== "creating" || !takenOver.includes(resource.urn)) return [];
+    return [{ ...resource, id: String(resource.inputs?.["vmId"]), outputs: resource.inputs }];
+  });
+  const { pending_operations: _settled, ...rest } = before;
+  return { ...rest, resources: [...(before.resources ?? []), ...adopted] };
+}
+
+/**
  * Makes a stack whose last update was killed ready for the next: releases its lock and settles each operation that had
  * begun. A VM that was made without being written down is taken over instead of being made twice; everything else that
- * the program makes can be made again, so its half-done creation is forgotten.
+ * the program makes can be made again, so its half-done creation is forgotten. Secrets stay encrypted throughout.
  *
  * @param machineExists asks the Proxmox host
  * @returns one line for each thing settled
@@ -55,38 +74,48 @@ export async function recoverStack(
   await stack.cancel().catch(() => {
     // Nothing holds the stack: the usual case.
   });
-  const { deployment } = await stack.exportStack();
-  const interrupted = interruptedOperations(deployment);
+  const checkpoint = Checkpoint.parse(JSON.parse(await pulumi(stack, ["stack", "export"])));
+  const interrupted = interruptedOperations(checkpoint.deployment);
   if (interrupted.length === 0) return [];
 
+  const takenOver: string[] = [];
   const settled: string[] = [];
-  const imports: string[] = [];
   for (const machine of interruptedMachines(interrupted)) {
     if (!(await machineExists(machine.nodeName, machine.vmId))) continue;
-    imports.push("--import-pending-creates", machine.urn, "--import-pending-creates", machine.vmId);
+    takenOver.push(machine.urn);
     settled.push(`VM ${machine.vmId} on ${machine.nodeName} was made but not written down: taken over`);
   }
-  await refreshInterrupted(stack, interrupted, imports);
+  const next = { ...checkpoint, deployment: settle(checkpoint.deployment, takenOver) };
+  await pulumi(stack, ["stack", "import"], JSON.stringify(next));
+  // Only the machines: the rest of the cluster may not answer at this moment.
+  if (takenOver.length > 0) {
+    await pulumi(stack, ["refresh", "--yes", "--skip-preview", ...takenOver.flatMap((urn) => ["--target", urn])]);
+  }
   for (const o of interrupted) settled.push(`${o.operation} ${o.urn.split("::").at(-1)} was cut off: settled`);
   return settled;
 }
 
-/** Refreshes only what was interrupted: the rest of the cluster may not answer at this moment. */
-async function refreshInterrupted(stack: Stack, interrupted: readonly Interrupted[], imports: string[]): Promise<void> {
+/** Runs the CLI on the stack's own backend. @throws Error with its last lines */
+async function pulumi(stack: Stack, args: string[], input = ""): Promise<string> {
   const { workspace } = stack;
-  const targets = [...new Set(interrupted.map((o) => o.urn))].flatMap((urn) => ["--target", urn]);
-  const options = ["--yes", "--skip-preview", "--non-interactive", "--color", "never", "--stack", stack.name];
-  await execa(
-    workspace.pulumiCommand.command,
-    ["refresh", ...options, "--clear-pending-creates", ...imports, ...targets],
-    {
-      cwd: workspace.workDir,
-      env: { ...workspace.envVars, PULUMI_HOME: workspace.pulumiHome ?? "" },
-      stdin: "ignore",
-      all: true,
-    },
-  ).catch((error: unknown) => {
+  try {
+    const { stdout } = await execa(
+      workspace.pulumiCommand.command,
+      [...args, "--stack", stack.name, "--non-interactive", "--color", "never"],
+      {
+        cwd: workspace.workDir,
+        env: { ...workspace.envVars, PULUMI_HOME: workspace.pulumiHome ?? "" },
+        input,
+        all: true,
+        maxBuffer: 512 * 1024 * 1024,
+      },
+    );
+    return stdout;
+  } catch (error) {
     const text = error instanceof ExecaError ? String(error.all) : String(error);
-    throw new Error(`pulumi refresh after a killed update failed:\n${text.split("\n").slice(-20).join("\n")}`);
-  });
+    throw new Error(
+      `pulumi ${args.slice(0, 2).join(" ")} after a killed update failed:\n${text.split("\n").slice(-20).join("\n")}`,
+      { cause: error },
+    );
+  }
 }

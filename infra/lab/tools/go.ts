@@ -32,6 +32,7 @@ export async function go(args: string[], dir: string, report: Report, env: Recor
     stdout: "ignore",
     stderr: "pipe",
     buffer: false,
+    reject: false,
   });
   const tail: string[] = [];
   let modules = 0;
@@ -46,9 +47,7 @@ export async function go(args: string[], dir: string, report: Report, env: Recor
       told = Date.now();
     }
   }
-  try {
-    await child;
-  } catch (error) {
-    throw new Error(`go ${args[0]} in ${dir} failed:\n${tail.slice(-20).join("\n")}`, { cause: error });
-  }
+  const { exitCode } = await child;
+  if (exitCode !== 0)
+    throw new Error(`go ${args[0]} in ${dir} failed with exit code ${exitCode}:\n${tail.slice(-20).join("\n")}`);
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { interruptedMachines, interruptedOperations } from "../../../../infra/lab/stack/recover.ts";
+import { interruptedMachines, interruptedOperations, settle } from "../../../../infra/lab/stack/recover.ts";
 import { countChanged } from "../../../../infra/lab/stack/request.ts";
 import { nameOf, plain, UpdateProgress } from "../../../../infra/lab/stack/progress.ts";
 import { withOverrides } from "../../../../infra/lab/stack/workspace.ts";
@@ -57,6 +57,26 @@ describe("a killed update", () => {
       { urn: "urn:pulumi:lab::p::t$proxmoxve:index/vmLegacy:VmLegacy::w", vmId: "202", nodeName: "pve" },
     ]);
   });
+});
+
+test("settles what a killed update had begun", () => {
+  const vm = {
+    urn: "urn:vm",
+    type: "proxmoxve:index/vmLegacy:VmLegacy",
+    inputs: { vmId: 202, nodeName: "pve" },
+    parent: "urn:p",
+  };
+  const other = { urn: "urn:other", type: "kubernetes:core/v1:Secret", inputs: {} };
+  const deployment = {
+    manifest: {},
+    resources: [{ urn: "urn:p" }],
+    pending_operations: [vm, other].map((resource) => ({ type: "creating", resource })),
+  };
+  expect(settle(deployment, ["urn:vm"])).toEqual({
+    manifest: {},
+    resources: [{ urn: "urn:p" }, { ...vm, id: "202", outputs: vm.inputs }],
+  });
+  expect(settle(deployment, [])).toEqual({ manifest: {}, resources: [{ urn: "urn:p" }] });
 });
 
 test("counts what changed and not what stayed", () => {
