@@ -33,6 +33,11 @@ test.each([
   expect(textOf(files)).toEqual(CONTENT);
 });
 
+test("follows a long name into its continuation area", async () => {
+  const { files } = parseIso(await fixture("xorriso-long-name"));
+  expect([...files.keys()].sort()).toEqual(["meta-data", "n".repeat(230), "user-data"]);
+});
+
 test("reads plain names in lower case when there are no better ones", async () => {
   const { files } = parseIso(await fixture("genisoimage-plain"));
   expect(files.get("large")?.toString("utf8")).toBe(CONTENT.large);
