@@ -52,7 +52,11 @@ async function respond(
     send(response, 200, "OK", { data: data ?? null });
   } catch (error) {
     const known = error instanceof ApiError ? error : failure(errorText(error));
-    settings.log(`${request.method ?? "?"} ${path}: ${known.status} ${firstLine(known.message)}`);
+    // Only the names of wrong parameters: their values may be secret.
+    const names = Object.keys(known.errors ?? {}).join(", ");
+    settings.log(
+      `${request.method ?? "?"} ${path}: ${known.status} ${firstLine(known.message)}${names === "" ? "" : ` (${names})`}`,
+    );
     if (known.status === 401 && settings.authDelayMs > 0) await sleep(settings.authDelayMs);
     // A body that nobody read would be taken for the next request.
     response.setHeader("Connection", "close");

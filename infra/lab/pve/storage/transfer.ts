@@ -24,6 +24,14 @@ export interface Checksum {
 
 /** Waits for a server's first byte, ms. */
 const CONNECT_TIMEOUT_MS = 30_000;
+/** A download that brings nothing for this long has failed, ms. */
+const STALL_TIMEOUT_MS = 120_000;
+const STRICT = new Agent({ connect: { timeout: CONNECT_TIMEOUT_MS }, bodyTimeout: STALL_TIMEOUT_MS });
+/** For `verify-certificates=0`, which a request has to ask for by name. */
+const LENIENT = new Agent({
+  connect: { timeout: CONNECT_TIMEOUT_MS, rejectUnauthorized: false },
+  bodyTimeout: STALL_TIMEOUT_MS,
+});
 
 /**
  * The name that a file is stored under: its last part, with characters that Proxmox does not allow replaced, and an ending that fits the content.
@@ -65,10 +73,7 @@ async function request(
   verifyCertificates: boolean,
   signal: AbortSignal,
 ): Promise<Response> {
-  const dispatcher = new Agent({
-    connect: { rejectUnauthorized: verifyCertificates, timeout: CONNECT_TIMEOUT_MS },
-    bodyTimeout: 120_000,
-  });
+  const dispatcher = verifyCertificates ? STRICT : LENIENT;
   try {
     return await fetch(url, { method, dispatcher, signal, redirect: "follow" });
   } catch (error) {
