@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -80,7 +81,10 @@ func readSubnet(path string) (subnet string, mtu int, err error) {
 		name, value, _ := strings.Cut(lines.Text(), "=")
 		switch name {
 		case "FLANNEL_SUBNET":
-			subnet = value
+			// Flannel writes the bridge's address; the plugin wants the network's.
+			if _, network, err := net.ParseCIDR(value); err == nil {
+				subnet = network.String()
+			}
 		case "FLANNEL_MTU":
 			mtu, _ = strconv.Atoi(value)
 		}
