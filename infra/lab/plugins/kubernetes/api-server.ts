@@ -76,7 +76,10 @@ export class ApiServer {
 
   /** Asks for the version. @throws UnreachableError when the server did not answer within the budget. */
   async assertReachable(patience: Patience): Promise<void> {
-    await this.call({ ...patience, method: "GET", path: "/version" });
+    await this.call({ ...patience, method: "GET", path: "/version" }).catch((error: unknown) => {
+      // Somebody who may not ask for the version has reached the server all the same.
+      if (!(error instanceof ApiError) || error.status !== 403) throw error;
+    });
   }
 
   /** The JSON object that the server answers with. @throws ApiError as the server refuses; UnreachableError. */
@@ -117,7 +120,7 @@ export class ApiServer {
     const text = await answer.body.text();
     const body = parseJson(text);
     if (answer.statusCode >= 400) {
-      // Expired credentials are read anew by the next attempt.
+      // Whoever asks next reads the credentials anew.
       if (answer.statusCode === 401) this.#credentials = undefined;
       throw new ApiError(answer.statusCode, body, `${request.method} ${request.path}`);
     }
