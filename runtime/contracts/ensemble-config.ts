@@ -100,6 +100,17 @@ export const EnsembleConfigSchema = z
         port: z.int().min(0).max(65_535).default(8080),
       })
       .prefault({}),
+    judging: z
+      .strictObject({
+        /** The judge gives each answer five scores beside its choice; some sixty tokens instead of a few. */
+        scores: z.boolean().default(true),
+        /**
+         * The judge reads answers while others are still written, in the order in which they are finished. Off: it reads them all at the end,
+         * in random order. Labels are random either way.
+         */
+        overlap: z.boolean().default(true),
+      })
+      .prefault({}),
     /** When a second call is made beside one that is slower than usual to its first word. */
     hedge: z
       .strictObject({

@@ -32,6 +32,8 @@ export interface Bounds {
   mostChars: number;
   /** Aborts when the question is cancelled. */
   signal: AbortSignal;
+  /** Told of the whole text so far each time it has grown. */
+  wrote?: (text: string) => void;
 }
 
 /** Times that a call is begun anew after its connection broke. The broken text is thrown away: nobody has seen it. */
@@ -185,6 +187,7 @@ class Attempt {
         if (text !== "") {
           if (leg.firstTokenMs === undefined) this.first(leg);
           leg.text += text;
+          this.#bounds.wrote?.(leg.text);
         }
         if (done !== undefined) {
           leg.promptTokens = done.promptTokens;

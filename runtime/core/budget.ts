@@ -48,19 +48,3 @@ export function shorten(text: string, tokens: number): { text: string; cut: bool
   } while (keep > 0 && estimateTokens(short) > tokens);
   return { text: short, cut: true };
 }
-
-/**
- * Shares so many tokens among texts: each gets what it needs up to an equal share, and what short ones leave goes to the long ones.
- * Order of the answer is the order of the texts.
- */
-export function shareTokens(needs: readonly number[], tokens: number): number[] {
-  const shares = needs.map(() => 0);
-  const open = needs.map((need, index) => ({ need, index })).sort((a, b) => a.need - b.need);
-  let left = tokens;
-  open.forEach(({ need, index }, done) => {
-    const share = Math.min(need, Math.floor(left / (open.length - done)));
-    shares[index] = share;
-    left -= share;
-  });
-  return shares;
-}

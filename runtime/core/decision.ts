@@ -4,12 +4,11 @@ import {
   bestByScores,
   type Ballot,
   type Contender,
-  dealBallot,
   judgePrompt,
   MOST_JUDGED,
   mostResembling,
   readVerdict,
-  reverseBallot,
+  secondBallot,
   type Verdict,
   verdictSchema,
 } from "./judging.ts";
@@ -22,6 +21,10 @@ import { saysTheSame } from "./words.ts";
 export interface Judging {
   question: { text: string; turns: readonly Turn[]; bothOrders?: boolean };
   random(): number;
+  /** The ballot of those that are judged. */
+  ballot(fit: readonly Contender[]): Ballot;
+  /** Whether the judge gives scores beside its choice. */
+  scores: boolean;
   call(stage: PlanStage, call: ModelCall): Promise<Attempted>;
   record(stage: PlanStage, done: Attempted, shortened: boolean, id?: string): Stage;
   skip(stage: PlanStage, reason: string): void;
@@ -69,9 +72,9 @@ export async function decide(
 }
 
 async function judged(fit: readonly Contender[], judge: PlanStage, judging: Judging): Promise<Judged> {
-  const ballot = dealBallot(fit, () => judging.random());
+  const ballot = judging.ballot(fit);
   const ballots =
-    judging.question.bothOrders === true ? [ballot, reverseBallot(ballot, () => judging.random())] : [ballot];
+    judging.question.bothOrders === true ? [ballot, secondBallot(ballot, () => judging.random())] : [ballot];
   const verdicts = await Promise.all(ballots.map((one, index) => hear(one, judge, judging, index)));
   const scores = mean(verdicts);
   const names = verdicts.map((verdict) => verdict.winner);
@@ -96,9 +99,9 @@ async function judged(fit: readonly Contender[], judge: PlanStage, judging: Judg
   };
 }
 
-/** Most tokens of a verdict: the label, and five scores for each answer, with room for blanks that a grammar allows. */
-function verdictTokens(ballot: Ballot): number {
-  return 32 + 40 * ballot.entries.length;
+/** Most tokens of a verdict: the label, and five scores for each answer where wanted, with room for blanks that a grammar allows. */
+function verdictTokens(ballot: Ballot, scores: boolean): number {
+  return scores ? 32 + 40 * ballot.entries.length : 32;
 }
 
 async function hear(ballot: Ballot, judge: PlanStage, judging: Judging, index: number): Promise<Verdict> {
@@ -107,8 +110,8 @@ async function hear(ballot: Ballot, judge: PlanStage, judging: Judging, index: n
   const done = await judging.call(judge, {
     member,
     messages: prompt.messages,
-    format: verdictSchema(ballot),
-    maxTokens: verdictTokens(ballot),
+    format: verdictSchema(ballot, judging.scores),
+    maxTokens: verdictTokens(ballot, judging.scores),
     temperature: 0,
   });
   judging.record(judge, done, prompt.shortened, index === 0 ? judge.id : `${judge.id}#${index + 1}`);

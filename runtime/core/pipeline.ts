@@ -3,6 +3,8 @@ import { attempt, type Attempted } from "./attempt.ts";
 import type { Turn } from "./conversations.ts";
 import { decide, type Judged } from "./decision.ts";
 import { Fault } from "./fault.ts";
+import { dealBallot, MOST_JUDGED } from "./judging.ts";
+import { JudgeFeed } from "./overlap.ts";
 import type { Plan, PlanStage } from "./plan.ts";
 import type { ModelCall, Ports } from "./ports.ts";
 import { candidatePrompt, REWRITE_TOKENS, rewriterPrompt, usableRewrite } from "./prompts.ts";
@@ -55,8 +57,12 @@ export async function runPipeline(
     ended.set(stage.id, begun);
     return begun;
   };
-  await Promise.all(plan.stages.filter(({ kind }) => kind !== "judge").map(start));
-  return run.conclude();
+  try {
+    await Promise.all(plan.stages.filter(({ kind }) => kind !== "judge").map(start));
+    return await run.conclude();
+  } finally {
+    run.close();
+  }
 }
 
 /** State of one question. */
@@ -68,6 +74,7 @@ class Run {
   readonly #watch: Watch;
   readonly #began: number;
   readonly #stages = new Map<string, Stage>();
+  readonly #feed: JudgeFeed | undefined;
   #rewritten: string | undefined;
   #turnsShown: number;
 
@@ -79,6 +86,16 @@ class Run {
     this.#watch = watch;
     this.#began = began;
     this.#turnsShown = question.turns.length;
+    const judge = plan.stages.find(({ kind }) => kind === "judge")?.member;
+    const candidates = plan.stages.filter(({ kind }) => kind === "candidate").map(({ id }) => id);
+    const feeds =
+      judge !== undefined && plan.judging.overlap && candidates.length > 1 && candidates.length <= MOST_JUDGED;
+    this.#feed = feeds ? new JudgeFeed({ judge, candidates, question, ports }) : undefined;
+  }
+
+  /** Ends what nobody waits for any more. */
+  close(): void {
+    this.#feed?.close();
   }
 
   /** Runs a rewrite or a candidate to its end. */
@@ -93,6 +110,7 @@ class Run {
     const from = stage.kind === "candidate" ? this.#began : this.#ports.now();
     const done = await this.call(stage, { member, messages: prompt.messages, maxTokens }, from + stage.deadlineMs);
     const recorded = this.record(stage, done, prompt.shortened);
+    if (!rewrite) this.#feed?.finished(stage.id, done.status === "ok" ? done.text : undefined);
     if (!rewrite || done.status !== "ok") return;
     this.#rewritten = usableRewrite(text, done.text);
     if (this.#rewritten === undefined) {
@@ -111,6 +129,9 @@ class Run {
       deadlineMs: Math.min(deadlineMs, this.#began + this.#plan.totalMs),
       mostChars: this.#plan.answerBytes,
       signal: this.#signal,
+      ...(stage.kind === "candidate" && this.#feed !== undefined
+        ? { wrote: (text: string) => this.#feed?.wrote(stage.id, text) }
+        : {}),
     };
     return attempt(call, bounds, this.#ports, this.#ports.traffic);
   }
@@ -170,6 +191,8 @@ class Run {
     return {
       question: this.#question,
       random: () => this.#ports.random(),
+      ballot: (fit) => this.#feed?.ballot(fit) ?? dealBallot(fit, () => this.#ports.random()),
+      scores: this.#plan.judging.scores,
       call: (stage, call) => this.call(stage, call, this.#ports.now() + stage.deadlineMs),
       record: (stage, done, shortened, id) => this.record(stage, done, shortened, id),
       skip: (stage, reason) => {

@@ -22,6 +22,8 @@ export interface Plan {
   readonly quorum: number;
   /** Longest answer kept from one member, bytes of UTF-8. */
   readonly answerBytes: number;
+  /** How the judge works. */
+  readonly judging: EnsembleConfig["judging"];
 }
 
 /** The plan of a configuration: everyone starts at once but those who are given the rewritten words, and the judge. */
@@ -35,6 +37,7 @@ export function planOf(config: EnsembleConfig): Plan {
     totalMs: deadlines.totalMs,
     quorum: config.quorum,
     answerBytes: config.limits.answerBytes,
+    judging: config.judging,
     stages: [
       ...rewrite.map(
         (member): PlanStage => ({

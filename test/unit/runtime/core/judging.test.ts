@@ -7,7 +7,7 @@ import {
   judgePrompt,
   mostResembling,
   readVerdict,
-  reverseBallot,
+  secondBallot,
   verdictSchema,
 } from "../../../../runtime/core/judging.ts";
 import { estimateTokens } from "../../../../runtime/core/budget.ts";
@@ -45,12 +45,27 @@ describe("ballots", () => {
     for (const { member } of three) expect(first.get(member)).toBeGreaterThan(900);
   });
 
-  test("reverse the order under another nonce", () => {
-    const random = seeded(1);
-    const ballot = dealBallot(three, random);
-    const back = reverseBallot(ballot, random);
-    expect(back.entries.map(({ member }) => member)).toEqual(ballot.entries.map(({ member }) => member).toReversed());
-    expect(back.nonce).not.toBe(ballot.nonce);
+  test("give nobody the same place or label in the second opinion", () => {
+    fc.assert(
+      fc.property(fc.integer(), fc.integer({ min: 2, max: 8 }), (seed, count) => {
+        const random = seeded(seed);
+        const first = dealBallot(
+          Array.from({ length: count }, (_, i) => ({ member: `m${i}`, text: `t${i}` })),
+          random,
+        );
+        const second = secondBallot(first, random);
+        expect(second.entries.map(({ label }) => label).toSorted()).toEqual(
+          first.entries.map(({ label }) => label).toSorted(),
+        );
+        expect(second.nonce).not.toBe(first.nonce);
+        for (const [place, { member, label, text }] of first.entries.entries()) {
+          const again = second.entries.findIndex((entry) => entry.member === member);
+          expect(again).not.toBe(place);
+          expect(second.entries[again]?.label).not.toBe(label);
+          expect(second.entries[again]?.text).toBe(text);
+        }
+      }),
+    );
   });
 });
 

@@ -16,6 +16,7 @@ const five: EnsembleConfigInput = {
     { name: "judge", role: "judge", url: "http://j:1", model: "j" },
   ],
   deadlines: { rewriteMs: 1_000, candidatesMs: 10_000, judgeMs: 5_000, totalMs: 20_000 },
+  judging: { overlap: false },
 };
 
 /** A verdict for whoever says this text. */
@@ -51,6 +52,25 @@ function world(overrides: Record<string, Act | undefined> = {}, winner = "A repl
     const act = overrides[name] ?? acts[name];
     return act ?? { after: 50, say: verdictFor(call, winner) };
   });
+}
+
+/** Ports on which one member writes so many words, one each 10 ms, before it says what it does anyway. */
+function trickling(ports: FakeWorld["ports"], name: string, words: number): FakeWorld["ports"]["call"] {
+  const inner = ports.call.bind(ports);
+  return async function* (call, signal) {
+    const { member } = call;
+    if (member.name !== name) {
+      yield* inner(call, signal);
+      return;
+    }
+    for await (const piece of inner(call, signal)) {
+      for (let word = 0; piece.text !== "" && word < words; word++) {
+        yield { text: `word${word} ` };
+        await new Promise<void>((resolve) => ports.timer(10, resolve));
+      }
+      yield piece;
+    }
+  };
 }
 
 const lastWords = (call: ModelCall | undefined): string => call?.messages.at(-1)?.content ?? "";
@@ -220,6 +240,40 @@ describe("the pipeline", () => {
     });
     expect(w.now()).toBe(50);
     expect(w.calls.filter(({ aborted }) => !aborted)).toEqual([]);
+  });
+
+  test("has the judge read finished answers while others write, and the last one as it grows", async () => {
+    const said = { llama: "An answer by llama here.", small: "Some words of small.", qwen: "" };
+    const w = fakeWorld((call) => acts[call.member.name] ?? { after: 10, say: verdictFor(call, said.llama) });
+    w.ports.call = trickling(w.ports, "qwen", 200);
+    const outcome = await run(w, "Why?", {}, { ...five, judging: {} });
+    expect(outcome.decision).toMatchObject({ by: "judge", winner: "llama" });
+    const judged = w.calls.filter(({ call }) => call.member.name === "judge");
+    const prompts = judged.map(({ call }) => lastWords(call));
+    expect(judged.slice(0, -1).every(({ call }) => call.maxTokens === 1)).toBe(true);
+    expect(judged[0]?.atMs).toBe(300);
+    expect(prompts[0]).toContain("Some words of small.");
+    expect(prompts.length).toBeGreaterThan(3);
+    for (const [index, prompt] of prompts.slice(1).entries())
+      expect(prompt.startsWith((prompts[index] ?? "").trimEnd())).toBe(true);
+    expect(w.calls.every(({ aborted }) => aborted)).toBe(true);
+  });
+
+  test("judges as well when the judge cannot be fed", async () => {
+    let fed = 0;
+    const w = fakeWorld((call) => {
+      if (call.member.name === "judge" && call.maxTokens === 1)
+        return { after: fed++, fail: new Fault("model_failed", "busy") };
+      return acts[call.member.name] ?? { after: 50, say: verdictFor(call, "A reply by qwen there.") };
+    });
+    expect((await run(w, "Why?", {}, { ...five, judging: {} })).decision.winner).toBe("qwen");
+    expect(fed).toBe(1);
+  });
+
+  test("asks for no scores when told so", async () => {
+    const w = world();
+    await run(w, "Why?", {}, { ...five, judging: { scores: false } });
+    expect(w.calls.at(-1)?.call).toMatchObject({ maxTokens: 32, format: { required: ["winner"] } });
   });
 
   test("ends in an answer or one typed fault within its time, whatever the members do", async () => {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { estimateTokens, fitTurns, shareTokens, shorten } from "../../../../runtime/core/budget.ts";
+import { estimateTokens, fitTurns, shorten } from "../../../../runtime/core/budget.ts";
 import { Conversations, turnsOf } from "../../../../runtime/core/conversations.ts";
 import { usableRewrite } from "../../../../runtime/core/prompts.ts";
 import { sift } from "../../../../runtime/core/sift.ts";
@@ -87,18 +87,6 @@ describe("budgets", () => {
       }),
     );
     expect(shorten(`begin ${"x".repeat(3000)} end`, 100).text).toMatch(/^begin x+\n\[… shortened …\]\nx+ end$/);
-  });
-
-  test("share out no more than there is, and all that is needed when it suffices", () => {
-    fc.assert(
-      fc.property(fc.array(fc.nat(5000), { minLength: 1, maxLength: 8 }), fc.nat(10_000), (needs, tokens) => {
-        const shares = shareTokens(needs, tokens);
-        const sum = shares.reduce((a, b) => a + b, 0);
-        expect(sum).toBeLessThanOrEqual(tokens);
-        shares.forEach((share, i) => expect(share).toBeLessThanOrEqual(needs[i] ?? 0));
-        if (needs.reduce((a, b) => a + b, 0) <= tokens) expect(shares).toEqual(needs);
-      }),
-    );
   });
 });
 

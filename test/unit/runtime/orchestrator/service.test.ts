@@ -84,7 +84,7 @@ describe("the native API", () => {
       path: "/v1/chat/completions",
       body: { stream: true, max_tokens: 512 },
     });
-    expect(mocks.judge.calls[0]).toMatchObject({
+    expect(mocks.judge.calls.at(-1)).toMatchObject({
       body: { format: { properties: { winner: { enum: ["A", "B", "C", "tie"] } } } },
     });
   });
