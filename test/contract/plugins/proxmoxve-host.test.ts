@@ -138,6 +138,7 @@ describe("a file that is uploaded", () => {
       "GET version",
       "GET nodes/pve/storage/local/content?content=iso",
       "POST nodes/pve/storage/local/upload",
+      "GET version",
       "GET nodes/pve/storage/local/content?content=iso",
     ]);
     await rm(source);

@@ -92,6 +92,8 @@ export const fileResource: Resource = {
     const uploadPath = `nodes/${model.nodeName}/storage/${model.datastoreId}/upload`;
     const start = (): Promise<unknown> => client.upload(uploadPath, { content, fileName, data }, signal);
     await runTask(client, model.nodeName, `upload ${fileName}`, start, signal);
+    // The provider works the type out a second time, and asks for the version again.
+    await contentTypeOf(client, model, fileName, signal);
     await awaitVolume(client, model.nodeName, volid, content, signal);
     return { id: volid, properties: await propertiesOf(call.inputs, content, fileName) };
   },

@@ -76,60 +76,61 @@ export function compareVm(
   return { changed, before, after };
 }
 
+type Pair = (state: VmState, wanted: Vm) => [unknown, unknown];
+
+/** Left to the host unless the program says so. */
+const ifAsked =
+  (key: keyof Vm): Pair =>
+  (state, wanted) =>
+    wanted[key] === undefined ? [undefined, undefined] : [state[key], wanted[key]];
+
+/** How the properties are compared that are not simply equal or not. */
+const PAIRS: Partial<Record<keyof Vm, Pair>> = {
+  bootOrders: ifAsked("bootOrders"),
+  hotplug: ifAsked("hotplug"),
+  vmId: ifAsked("vmId"),
+  vga: ifAsked("vga"),
+  tags: (state, wanted) => [normalizeTags(state.tags), normalizeTags(wanted.tags)],
+  // The provider never takes a VM out of a pool without putting it into another.
+  poolId: (state, wanted) => (wanted.poolId === "" ? [undefined, undefined] : [state.poolId, wanted.poolId]),
+  started: (state, wanted) => (wanted.template ? [undefined, undefined] : [state.started, wanted.started]),
+  disks: (state, wanted) => [comparableDisks(state.disks, wanted.disks), comparableDisks(wanted.disks, wanted.disks)],
+  networkDevices: (state, wanted) => {
+    if (wanted.networkDevices === undefined) return [undefined, undefined];
+    const enabled = wanted.networkDevices.filter((device) => device.enabled);
+    const shown = state.networkDevices?.map((device, index) =>
+      (enabled[index]?.macAddress ?? "") === "" ? { ...device, macAddress: "" } : upperMac(device),
+    );
+    return [shown, enabled.map(upperMac)];
+  },
+  initialization: (state, wanted) => {
+    const asked = wanted.initialization;
+    const shown = state.initialization;
+    if (asked === undefined || shown === undefined) return [shown, asked];
+    return [
+      {
+        ...shown,
+        interface: asked.interface === "" ? "" : shown.interface,
+        upgrade: asked.upgrade === undefined ? undefined : shown.upgrade,
+        type: asked.type === "" ? "" : shown.type,
+      },
+      asked,
+    ];
+  },
+};
+
 function pair(key: keyof Vm, state: VmState, wanted: Vm): [unknown, unknown] {
-  switch (key) {
-    case "bootOrders":
-    case "hotplug":
-    case "vmId":
-    case "vga":
-      // Left to the host unless the program says so.
-      return wanted[key] === undefined ? [undefined, undefined] : [state[key], wanted[key]];
-    case "tags":
-      return [normalizeTags(state.tags), normalizeTags(wanted.tags)];
-    case "poolId":
-      // The provider never takes a VM out of a pool without putting it into another.
-      return wanted.poolId === "" ? [undefined, undefined] : [state.poolId, wanted.poolId];
-    case "started":
-      return wanted.template ? [undefined, undefined] : [state.started, wanted.started];
-    case "disks":
-      return [
-        state.disks.map((disk) => comparableDisk(disk, wanted.disks)),
-        wanted.disks.map((disk) => comparableDisk(disk, wanted.disks)),
-      ].map((disks) => disks.sort((a, b) => (a.interface < b.interface ? -1 : 1))) as [unknown, unknown];
-    case "networkDevices": {
-      const devices = wanted.networkDevices;
-      if (devices === undefined) return [undefined, undefined];
-      const enabled = devices.filter((device) => device.enabled);
-      return [
-        state.networkDevices?.map((device, index) =>
-          (enabled[index]?.macAddress ?? "") === "" ? { ...device, macAddress: "" } : upperMac(device),
-        ),
-        enabled.map(upperMac),
-      ];
-    }
-    case "initialization": {
-      const asked = wanted.initialization;
-      if (asked === undefined) return [state.initialization, undefined];
-      const shown = state.initialization;
-      return [
-        shown === undefined
-          ? undefined
-          : {
-              ...shown,
-              interface: asked.interface === "" ? "" : shown.interface,
-              upgrade: asked.upgrade === undefined ? undefined : shown.upgrade,
-              type: asked.type === "" ? "" : shown.type,
-            },
-        { ...asked, upgrade: asked.upgrade },
-      ];
-    }
-    default:
-      return [state[key], wanted[key]];
-  }
+  return PAIRS[key]?.(state, wanted) ?? [state[key], wanted[key]];
 }
 
 function upperMac<T extends { macAddress: string }>(device: T): T {
   return { ...device, macAddress: device.macAddress.toUpperCase() };
+}
+
+function comparableDisks(disks: readonly Disk[], wanted: readonly Disk[]): Disk[] {
+  return disks
+    .map((disk) => comparableDisk(disk, wanted))
+    .sort((left, right) => (left.interface < right.interface ? -1 : 1));
 }
 
 /** A disk without what the host decides, and without `importFrom`: a change of that never touches a disk that exists. */

@@ -43,7 +43,7 @@ export async function createVm(
         client,
         node,
         `VM ${vmId}: template`,
-        () => client.post(vmPath(handle, "template"), {}, signal),
+        () => client.post(vmPath(handle, "template"), undefined, signal),
         signal,
       );
     } else if (vm.started) {
