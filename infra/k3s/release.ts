@@ -58,14 +58,15 @@ const IMAGE_FOLDER = "/var/lib/rancher/k3s/agent/images";
 export const FETCH_FUNCTIONS = `get() { curl -fsSL --connect-timeout 15 --retry 5 --retry-all-errors --retry-delay 2 "$@"; }
 digest() { sha256sum < "$1" | cut -d ' ' -f 1; }
 fetch() {
-  local url=$1 file=$2 want=$3 mode=$4 part attempt code
+  local url=$1 file=$2 want=$3 mode=$4 part attempt code got=none
   if [ -f "$file" ] && [ "$(digest "$file")" = "$want" ]; then chmod "$mode" "$file"; return 0; fi
   mkdir -p "$(dirname "$file")"
   part="$(dirname "$file")/.$want.part"
   for attempt in 1 2 3; do
     code=0
     get -C - --speed-limit 1024 --speed-time 60 -o "$part" "$url" || code=$?
-    if [ -f "$part" ] && [ "$(digest "$part")" = "$want" ]; then
+    if [ -f "$part" ]; then got=$(digest "$part"); fi
+    if [ "$got" = "$want" ]; then
       chmod "$mode" "$part"
       mv -f "$part" "$file"
       return 0
@@ -74,7 +75,7 @@ fetch() {
     case "$code" in 0 | 22 | 33) rm -f "$part" ;; esac
   done
   if [ "$code" = 0 ]; then
-    echo "$url: the download does not have the SHA-256 $want; check the address and the checksum in the settings" >&2
+    echo "$url: what came has the SHA-256 $got, want $want; check the address and the checksum in the settings" >&2
   else
     echo "$url: the download failed (curl: $code); can this machine reach it? What came is kept and gone on with" >&2
   fi

@@ -17,8 +17,8 @@ import { type K3sRole, renderUnit, unitName } from "./units.ts";
 /** Seconds that a node may take to become Ready, images imported and all. */
 export const READY_SECONDS = 600;
 
-/** Lines of the journal in a failed start's message. */
-const JOURNAL_LINES = 25;
+/** Lines of the journal with an error in them that a failed start's message has. */
+const JOURNAL_LINES = 15;
 
 /** The administrator's kubeconfig on a server. Source: K3s documentation, "Cluster Access". */
 export const KUBECONFIG_FILE = "/etc/rancher/k3s/k3s.yaml";
@@ -90,14 +90,26 @@ function renderReadyTest(name: string): string {
 }`;
 }
 
-/** Waits for a shell function; on failure says so with the journal's last lines, tokens taken out. */
+/** Seconds between two signs of life while a node is waited for. */
+const PROGRESS_SECONDS = 30;
+
+/** Waits for a shell function; on failure says so with the journal's errors and last lines, tokens taken out. */
 function renderWait(unit: string, test: string, problem: string): string {
   return `end=$((SECONDS + ${READY_SECONDS}))
+next=$((SECONDS + ${PROGRESS_SECONDS}))
+journal() { journalctl -u ${unit} --no-pager -o cat -n 500 2>/dev/null | sed -E 's/K10[0-9a-f]+::[^ "]*/[token]/g' | cut -c 1-400; }
 until ${test}; do
   if [ "$SECONDS" -ge "$end" ]; then
-    journalctl -u ${unit} --no-pager -o cat -n ${JOURNAL_LINES} 2>/dev/null | sed -E 's/K10[0-9a-f]+::[^ "]*/[token]/g' | cut -c 1-400 >&2
-    echo ${quote(`${problem} after ${READY_SECONDS} s; above are the last lines of: journalctl -u ${unit}`)} >&2
+    echo "-- errors in journalctl -u ${unit}" >&2
+    journal | grep -iE 'fail|fatal|error|refused|denied' | tail -n ${JOURNAL_LINES} >&2 || true
+    echo "-- its last lines" >&2
+    journal | tail -n 5 >&2
+    echo ${quote(`${problem} after ${READY_SECONDS} s`)} >&2
     exit 1
+  fi
+  if [ "$SECONDS" -ge "$next" ]; then
+    echo "still waiting for ${unit} after $SECONDS s of ${READY_SECONDS} s: $(systemctl is-active ${unit} || true)" >&2
+    next=$((SECONDS + ${PROGRESS_SECONDS}))
   fi
   sleep 1
 done`;
@@ -105,7 +117,7 @@ done`;
 
 /** Prints the token and the kubeconfig, with a line between them. Its output is a secret. */
 export function renderCredentials(): string {
-  return `cat ${NODE_TOKEN_FILE}\necho ${CREDENTIALS_MARK}\ncat ${KUBECONFIG_FILE}`;
+  return `cat ${NODE_TOKEN_FILE}\necho ${quote(CREDENTIALS_MARK)}\ncat ${KUBECONFIG_FILE}`;
 }
 
 /** The line between token and kubeconfig. */
