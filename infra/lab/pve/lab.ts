@@ -1,3 +1,4 @@
+import type { Firewalls } from "./firewalls.ts";
 import type { KeyedLock } from "./keyed-lock.ts";
 import type { MachineDriver } from "./machines.ts";
 import type { Pools } from "./pools.ts";
@@ -31,6 +32,7 @@ export interface Lab {
   datastores: Datastores;
   vms: VmStore;
   pools: Pools;
+  firewalls: Firewalls;
   tasks: Tasks;
   machines: MachineDriver;
   tickets: Tickets;

@@ -1,5 +1,6 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { Firewalls } from "./firewalls.ts";
 import { parseProperties } from "./format/property-string.ts";
 import type { Upid } from "./format/upid.ts";
 import { Tickets } from "./http/authentication.ts";
@@ -133,6 +134,7 @@ async function openLab(options: PveOptions): Promise<Lab> {
     uploadDirectory,
     datastores: await Datastores.open(join(dataDir, "storage"), options.datastores ?? DEFAULT_DATASTORES),
     vms,
+    firewalls: await Firewalls.open(join(dataDir, "firewalls.json")),
     pools: await Pools.open(join(dataDir, "pools.json")),
     tasks,
     machines:

@@ -1,6 +1,7 @@
 import type { Endpoint } from "../http/endpoint.ts";
 import { accessEndpoints } from "./access.ts";
 import { clusterEndpoints } from "./cluster.ts";
+import { firewallEndpoints } from "./firewall.ts";
 import { nodeEndpoints } from "./nodes.ts";
 import { poolEndpoints } from "./pools.ts";
 import { configEndpoints } from "./qemu-config.ts";
@@ -22,6 +23,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   ...configEndpoints,
   ...diskEndpoints,
   ...powerEndpoints,
+  ...firewallEndpoints,
 ];
 
 /** The endpoints as Markdown table rows, for the documentation. */

@@ -41,6 +41,7 @@ export async function removeVm(
   await freeVolumes(lab, ownedVolumes(vmId, config.values), () => undefined);
   if (unreferencedDisks) await freeVolumes(lab, await strayVolumes(lab, vmId), log);
   await lab.pools.forget(vmId);
+  await lab.firewalls.remove(`vm/${vmId}`);
   await lab.vms.remove(vmId);
 }
 
