@@ -295,3 +295,20 @@ describe("a VM's inputs", () => {
     expect(failures[0]?.reason).toMatch(reason);
   });
 });
+
+describe("a VM that nobody's state knows", () => {
+  test("is imported by node and id; only its CD at ide2 is news, since the provider looks for one at ide3", async () => {
+    const found = await plugin.read({ ...call(), id: "pve/201", inputs: undefined, properties: undefined });
+    expect(found?.id).toBe("201");
+    const olds = found?.properties ?? {};
+    const stopped = { ...inputs, started: false };
+    const diff = await plugin.diff({ ...call(), id: "201", olds, oldInputs: olds, news: stopped, ignoreChanges: [] });
+    expect(diff).toMatchObject({ changes: true, replaces: [], detailed: { cdrom: "add" } });
+    expect(Object.keys(diff.detailed ?? {})).toEqual(["cdrom"]);
+  });
+
+  test("needs its node in the id", async () => {
+    const found = plugin.read({ ...call(), id: "201", inputs: undefined, properties: undefined });
+    await expect(found).rejects.toThrow(/want NODE\/VMID, such as thinkcentre-1\/201/);
+  });
+});

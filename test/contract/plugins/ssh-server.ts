@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
-import { generateKeyPairSync } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import ssh2 from "ssh2";
 import type { AuthContext, Connection, ServerChannel } from "ssh2";
+import { serveSftp } from "./sftp-server.ts";
 
 /** An SSH server of this test: runs what it is asked to with /bin/sh, and keeps what it saw. */
 export interface TestSshServer {
@@ -32,6 +32,8 @@ export async function startSshServer(options: {
   clientKey?: string;
   password?: string;
   refuse?: number;
+  /** Folder that SFTP serves; without one there is no SFTP. */
+  sftpRoot?: string;
 }): Promise<TestSshServer> {
   const host = makeKey();
   const sockets = new Set<Connection>();
@@ -64,6 +66,8 @@ export async function startSshServer(options: {
         seen.environment[info.key] = info.val;
         (acceptEnv as (() => void) | undefined)?.();
       });
+      const { sftpRoot } = options;
+      if (sftpRoot !== undefined) session.on("sftp", (acceptSftp) => serveSftp(acceptSftp(), sftpRoot));
       session.on("exec", (acceptExec, _reject, info) => {
         seen.commands.push(info.command);
         execute(acceptExec(), info.command, seen);
@@ -105,9 +109,4 @@ function execute(channel: ServerChannel, command: string, seen: TestSshServer): 
     channel.exit(code ?? 1);
     channel.end();
   });
-}
-
-/** A PKCS#8 key, which SSH tools other than Go's do not take. */
-export function makePkcs8Key(): string {
-  return generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }).toString();
 }
