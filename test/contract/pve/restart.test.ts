@@ -6,9 +6,12 @@ import type { AddressInfo } from "node:net";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { TOKEN, clientOf, record, records } from "./served-pve.ts";
 import type { ServedPve } from "./served-pve.ts";
+
+// Each test starts the server several times, each in a process of its own.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 30_000 });
 
 let root: string;
 let child: ChildProcess;
@@ -108,4 +111,4 @@ test("killed at any moment of making a VM, there is one VM or none, never half o
     if (!listed) expect((await api.task("POST", "/nodes/pve/qemu", order)).exitstatus).toBe("OK");
     expect(record((await api.call("GET", `/nodes/pve/qemu/${vmid}/config`)).data)).not.toHaveProperty("lock");
   }
-}, 60_000);
+});
