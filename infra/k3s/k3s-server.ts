@@ -63,7 +63,7 @@ export class K3sServer extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: [installed] },
     );
-    const alive = new RemoteStep(
+    new RemoteStep(
       childName(name, "ready"),
       {
         target: node.target,
@@ -85,7 +85,8 @@ export class K3sServer extends pulumi.ComponentResource {
         secretOutput: true,
         deadlineSeconds: 60,
       },
-      { parent: this, dependsOn: [alive] },
+      // Not after the wait: the agents can join as soon as the server has answered once.
+      { parent: this, dependsOn: [service] },
     );
     const read = credentials.stdout.apply(parseCredentials);
     this.address = node.address;

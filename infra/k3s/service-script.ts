@@ -123,17 +123,26 @@ export function renderCredentials(): string {
 /** The line between token and kubeconfig. */
 export const CREDENTIALS_MARK = "---8<---";
 
+/** Minutes for which a node counts as new: what it says of itself can only be of this start. */
+const NEW_NODE_MINUTES = 2;
+
 /**
  * Bash, on the server, that waits until a node is in the cluster and alive: Ready, its kubelet answering through the API
- * server just now, and its lease renewed since this began, so that a node that went down a moment ago does not pass.
+ * server just now, and, unless it is new, its lease renewed since this began (every 10 s), so that what a node said before
+ * it was restarted does not pass.
  */
 export function renderMembership(name: string): string {
   return `${KUBECTL}
 began=$(date -u +%Y-%m-%dT%H:%M:%S)
+lately=$(date -u -d '-${NEW_NODE_MINUTES} minutes' +%Y-%m-%dT%H:%M:%S)
+fresh() {
+  [[ "$(kubectl get node ${name} -o 'jsonpath={.metadata.creationTimestamp}' 2>/dev/null)" > "$lately" ]] ||
+    [[ "$(kubectl -n kube-node-lease get lease ${name} -o 'jsonpath={.spec.renewTime}' 2>/dev/null)" > "$began" ]]
+}
 ready() {
   [ "$(kubectl get --raw /api/v1/nodes/${name}/proxy/healthz 2>/dev/null)" = ok ] &&
     [ "$(kubectl get node ${name} -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null)" = True ] &&
-    [[ "$(kubectl -n kube-node-lease get lease ${name} -o 'jsonpath={.spec.renewTime}' 2>/dev/null)" > "$began" ]]
+    fresh
 }
 end=$((SECONDS + ${READY_SECONDS}))
 until ready; do

@@ -59,8 +59,8 @@ export class RemoteStep extends pulumi.ComponentResource {
     const commandTo = (part: "run" | "undo", deadlineSeconds: number): string =>
       renderStep({ host: target.name, title: spec.title, part, deadlineSeconds });
     const program = pulumi
-      .all([script, deleteScript, stdin])
-      .apply(([run, undo, input]) => renderProgram({ run, undo, input }));
+      .all([script, deleteScript, stdin, pulumi.output(triggers === undefined ? undefined : [...triggers])])
+      .apply(([run, undo, input, again]) => renderProgram({ run, undo, input, triggers: again }));
     const own = target.machine === undefined ? [] : [target.machine];
     const machines = [...(renewedWith ?? own)];
 
@@ -69,11 +69,11 @@ export class RemoteStep extends pulumi.ComponentResource {
       {
         connection: connectionTo(target, spec.firstContactSeconds),
         create: commandTo("run", spec.deadlineSeconds),
-        // Without this a changed trigger would replace the step: run it anew and then undo it.
+        // `triggers` are in the program: as the command's own they replace it, whatever `update` says (pulumi-command#855), and
+        // a replaced step is undone first, so more memory would drain the node.
         update: commandTo("run", spec.deadlineSeconds),
         ...(deleteScript === undefined ? {} : { delete: commandTo("undo", spec.deleteDeadlineSeconds) }),
         stdin: stdin === undefined ? program : pulumi.secret(program),
-        ...(triggers === undefined ? {} : { triggers: [...triggers] }),
         addPreviousOutputInEnv: false,
         logging: spec.secretOutput || stdin !== undefined ? "none" : "stderr",
       },

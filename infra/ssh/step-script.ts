@@ -34,11 +34,15 @@ export interface StepProgram {
   undo?: string;
   /** What `run` reads from its standard input; then the whole program is as secret as it. @default - nothing */
   input?: string;
+  /** Values whose change runs the step again; in the program as a comment. @default - none */
+  triggers?: readonly unknown[];
 }
 
 /** The program that {@link renderStep}'s command reads. Its last line on stderr says where it stopped. */
 export function renderProgram(program: StepProgram): string {
-  return `set -euo pipefail
+  const triggers =
+    program.triggers === undefined ? "" : `# runs again when these change: ${JSON.stringify(program.triggers)}\n`;
+  return `${triggers}set -euo pipefail
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 part=$1 where=$2 deadline=$3
 trap 'echo "$where: not done within $deadline s" >&2; trap - EXIT; exit ${DEADLINE_EXIT}' TERM

@@ -107,7 +107,7 @@ test("agents install while the server starts, and join after it", async () => {
   expect(install).toContain("k3s-worker-1-prep-preflight");
   expect([...install].filter((name) => name.includes("master"))).toEqual([]);
   const service = waitsFor(graph, step(graph, "k3s-k3s-worker-1-service"));
-  expect(service).toContain("k3s-k3s-master-ready");
+  expect(service).toContain("k3s-k3s-master-credentials");
   expect(service).not.toContain("k3s-k3s-worker-2-service");
   const provider = waitsFor(graph, graph.named("k3s", "pulumi:providers:kubernetes"));
   for (const node of ["k3s-worker-1", "k3s-worker-2"]) expect(provider).toContain(`k3s-${node}-member`);
