@@ -57,9 +57,10 @@ export async function openOrchestrator(lab: Lab, k3sPath: string): Promise<void>
   await callControl(lab.controlSocket, "/forwards", Forward, { from: { path: lab.orchestratorSocket }, to: address });
 }
 
-/** Cluster address of the orchestrator's Service; routed through a worker. */
-export async function orchestratorAddress(lab: Lab, k3sPath: string): Promise<{ host: string; port: number }> {
-  const { namespace } = await readOutputs(lab);
+/** Cluster address of the orchestrator's Service, and the worker that leads there. */
+export async function orchestratorAddress(lab: Lab, k3sPath: string): Promise<Forward["to"]> {
+  const { namespace, nodes } = await readOutputs(lab);
+  const via = (nodes.find((node) => node.role === "agent") ?? nodes[0])?.address;
   const host = await kubectl(lab, k3sPath, [
     "-n",
     namespace,
@@ -69,5 +70,5 @@ export async function orchestratorAddress(lab: Lab, k3sPath: string): Promise<{ 
     "-o",
     "jsonpath={.spec.clusterIP}",
   ]);
-  return { host, port: ORCHESTRATOR.port };
+  return { host, port: ORCHESTRATOR.port, ...(via === undefined ? {} : { via }) };
 }

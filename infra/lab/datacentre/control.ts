@@ -10,7 +10,12 @@ export const Forward = z.strictObject({
     z.strictObject({ path: z.string() }),
     z.strictObject({ host: z.literal("127.0.0.1"), port: z.int().min(0).max(65535) }),
   ]),
-  to: z.strictObject({ host: z.string(), port: z.int().min(1).max(65535) }),
+  to: z.strictObject({
+    host: z.ipv4(),
+    port: z.int().min(1).max(65535),
+    /** Node that leads there, for an address inside the cluster. Absent: on the lab's own network. */
+    via: z.ipv4().optional(),
+  }),
 });
 export type Forward = z.output<typeof Forward>;
 

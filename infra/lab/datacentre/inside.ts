@@ -1,7 +1,9 @@
 // The datacentre's inner process, in the lab's own namespaces: three Proxmox APIs and the machines behind them.
 // When it ends, however it ends, the kernel ends every machine with it.
 import { readFile } from "node:fs/promises";
+import type { Server } from "node:net";
 import { join } from "node:path";
+import { execa } from "execa";
 import { labOf } from "../lab.ts";
 import { createMachineDriver } from "../nodes/driver.ts";
 import { issueLabCertificates } from "../pve/certificates.ts";
@@ -58,6 +60,7 @@ await forward({ host: GATEWAY_ADDRESS, port: RELEASE_PORT }, { path: releaseSock
 for (const client of clients) for (const vmId of await client.startOnBoot()) log(`VM ${vmId}: started with its host`);
 await serveControl(insideSocket(lab), { status, openForward });
 
+const opened = new Map<string, Server>();
 process.on("SIGTERM", () => void stop());
 process.on("SIGINT", () => void stop());
 process.stdout.write("ready\n");
@@ -74,7 +77,11 @@ async function status(): Promise<InsideStatus> {
 }
 
 async function openForward(wanted: Forward): Promise<Forward> {
-  await forward(wanted.from, wanted.to);
+  if (wanted.to.via) await execa("ip", ["route", "replace", `${wanted.to.host}/32`, "via", wanted.to.via]);
+  const name = JSON.stringify(wanted.from);
+  // The same way again, e.g. after the Service was made anew: the old end makes room.
+  opened.get(name)?.close();
+  opened.set(name, await forward(wanted.from, wanted.to));
   return wanted;
 }
 

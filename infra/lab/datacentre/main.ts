@@ -77,15 +77,17 @@ async function status(): Promise<DatacentreStatus> {
 
 /** Opens a way in: the outer end here, the inner end where the lab's addresses are. The same way twice is one way. */
 async function openForward(wanted: Forward): Promise<Forward> {
+  if ("path" in wanted.from) {
+    await callControl(insideSocket(lab), "/forwards", Forward, wanted);
+    const before = forwards.findIndex((f) => sameFrom(f.from, wanted.from));
+    if (before === -1) forwards.push(wanted);
+    else forwards[before] = wanted;
+    return wanted;
+  }
   const known = forwards.find(
     (f) => JSON.stringify(f.to) === JSON.stringify(wanted.to) && sameFrom(f.from, wanted.from),
   );
   if (known) return known;
-  if ("path" in wanted.from) {
-    await callControl(insideSocket(lab), "/forwards", Forward, wanted);
-    forwards.push(wanted);
-    return wanted;
-  }
   const path = join(lab.runDir, `forward-${forwards.length}.sock`);
   await callControl(insideSocket(lab), "/forwards", Forward, { from: { path }, to: wanted.to });
   const server = await forward(wanted.from, { path });
