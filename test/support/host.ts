@@ -30,7 +30,9 @@ const SYSCTLS = [
 /** Reads the host's state, as this process's own namespaces show it. */
 export async function readHost(): Promise<HostState> {
   const sh = async (command: string) => (await execa("sh", ["-c", command], { reject: false })).stdout;
-  const mounts = (await readFile("/proc/self/mounts", "utf8")).split("\n").map((line) => line.split(" ").slice(0, 3).join(" "));
+  const mounts = (await readFile("/proc/self/mounts", "utf8"))
+    .split("\n")
+    .map((line) => line.split(" ").slice(0, 3).join(" "));
   return {
     links: await sh("ip -o link | sed -E 's/^[0-9]+: //' | sort"),
     addresses: await sh("ip -o addr | awk '{print $2, $3, $4}' | sort"),
@@ -38,8 +40,11 @@ export async function readHost(): Promise<HostState> {
     // Counters and comments differ from one reading to the next; the rules must not.
     firewall: await sh("(iptables-save; ip6tables-save) 2>/dev/null | grep -v '^#' | sed -E 's/\\[[0-9]+:[0-9]+\\]//'"),
     sysctls: await sh(`sysctl ${SYSCTLS.join(" ")}`),
-    mounts: mounts.filter((line) => line !== "").sort(),
-    homeFiles: (await Promise.all([".kube", ".pulumi", ".ssh"].map((name) => filesUnder(join(homedir(), name))))).flat().sort(),
+    // A network namespace with a name is a mount by that name; it carries no files.
+    mounts: mounts.filter((line) => line !== "" && !/^(nsfs|tmpfs) \/run\/netns/.test(line)).sort(),
+    homeFiles: (await Promise.all([".kube", ".pulumi", ".ssh"].map((name) => filesUnder(join(homedir(), name)))))
+      .flat()
+      .sort(),
   };
 }
 
@@ -54,19 +59,35 @@ export interface Remains {
 
 /** What there is on the host of the lab `name`. @param files paths that must be gone */
 export async function readRemains(name: string, files: string[]): Promise<Remains> {
-  const lines = async (command: string) => (await execa("sh", ["-c", command], { reject: false })).stdout.split("\n").filter((l) => l !== "");
+  const lines = async (command: string) =>
+    (await execa("sh", ["-c", command], { reject: false })).stdout.split("\n").filter((l) => l !== "");
   const own = `gorkheavy[-/]${name}([^a-z0-9-]|$)`;
   return {
-    processes: (await lines("ps -eo pid,args")).filter((line) => new RegExp(own).test(line) || line.includes(`datacentre/main.ts ${name}`)),
-    mounts: (await readFile("/proc/self/mounts", "utf8")).split("\n").filter((line) => new RegExp(own).test(line) && !/^nsfs/.test(line)),
+    processes: (await lines("ps -eo pid,args")).filter(
+      (line) => new RegExp(own).test(line) || line.includes(`datacentre/main.ts ${name}`),
+    ),
+    mounts: (await readFile("/proc/self/mounts", "utf8"))
+      .split("\n")
+      .filter((line) => new RegExp(own).test(line) && !/^nsfs/.test(line)),
     namespaces: (await readdir("/run/netns").catch(() => [])).filter((entry) => new RegExp(own).test(`${entry} `)),
-    cgroups: (await lines(`find /sys/fs/cgroup -type d -name '*gorkheavy*'`)).filter((line) => new RegExp(own).test(line)),
-    files: (await Promise.all(files.map(async (file) => ((await readdir(file).catch(() => undefined)) ? file : undefined)))).filter((f) => f !== undefined),
+    cgroups: (await lines(`find /sys/fs/cgroup -type d -name '*gorkheavy*'`)).filter((line) =>
+      new RegExp(own).test(line),
+    ),
+    files: (
+      await Promise.all(files.map(async (file) => ((await readdir(file).catch(() => undefined)) ? file : undefined)))
+    ).filter((f) => f !== undefined),
   };
 }
 
 async function filesUnder(dir: string): Promise<string[]> {
   const entries = await readdir(dir, { recursive: true, withFileTypes: true }).catch(() => []);
   const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-  return Promise.all(files.map(async (file) => `${file} ${createHash("sha256").update(await readFile(file)).digest("hex")}`));
+  return Promise.all(
+    files.map(
+      async (file) =>
+        `${file} ${createHash("sha256")
+          .update(await readFile(file))
+          .digest("hex")}`,
+    ),
+  );
 }

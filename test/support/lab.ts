@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { execa, type ResultPromise } from "execa";
-import { z } from "zod";
+import type { z } from "zod";
 
 const root = resolve(import.meta.dirname, "../..");
 
@@ -41,7 +41,10 @@ export class TestLab {
   }
 
   /** Starts a command in a process group of its own. */
-  start(args: string[], set: Record<string, unknown> = {}): ResultPromise<{ all: true; reject: false; stdin: "ignore"; cwd: string }> {
+  start(
+    args: string[],
+    set: Record<string, unknown> = {},
+  ): ResultPromise<{ all: true; reject: false; stdin: "ignore"; cwd: string }> {
     const settings = Object.entries(set).flatMap(([path, value]) => ["--set", `${path}=${JSON.stringify(value)}`]);
     return execa(process.execPath, ["infra/lab/main.ts", "--name", this.name, ...settings, ...args], {
       cwd: root,

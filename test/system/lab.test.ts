@@ -7,7 +7,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { labOf } from "../../infra/lab/lab.ts";
-import { CATALOGUE, ORCHESTRATOR_NAME, type Quantity, renderCpu, renderMemory } from "../../runtime/contracts/catalogue.ts";
+import {
+  CATALOGUE,
+  ORCHESTRATOR_NAME,
+  type Quantity,
+  renderCpu,
+  renderMemory,
+} from "../../runtime/contracts/catalogue.ts";
 import { type HostState, readHost, readRemains } from "../support/host.ts";
 import { eventually, TestLab } from "../support/lab.ts";
 import { DeploymentList, NAMESPACE, NodeList, readyMembers, readyNodes, ServiceList } from "./lab/kubernetes.ts";
@@ -45,7 +51,9 @@ describe.sequential("a lab", () => {
     expect(await readyNodes(lab)).toEqual(["k3s-master", ...WORKERS]);
     const machines = await proxmoxMachines();
     expect(machines).toEqual(["201 running", "202 running", "203 running"]);
-    expect((await lab.get(DeploymentList, "deployments", "-n", NAMESPACE)).items.map((d) => d.metadata.name).sort()).toEqual(MEMBERS);
+    expect(
+      (await lab.get(DeploymentList, "deployments", "-n", NAMESPACE)).items.map((d) => d.metadata.name).sort(),
+    ).toEqual(MEMBERS);
   });
 
   test("says that nothing changed when it is started again, and previews nothing", async () => {
@@ -62,7 +70,9 @@ describe.sequential("a lab", () => {
 
   test("runs everything where it belongs, as the table says", async () => {
     const { items: nodes } = await lab.get(NodeList, "nodes");
-    expect(nodes.filter((n) => "node-role.kubernetes.io/control-plane" in n.metadata.labels).map((n) => n.metadata.name)).toEqual(["k3s-master"]);
+    expect(
+      nodes.filter((n) => "node-role.kubernetes.io/control-plane" in n.metadata.labels).map((n) => n.metadata.name),
+    ).toEqual(["k3s-master"]);
     const members = await readyMembers(lab);
     expect(members.map((m) => m.member)).toEqual(MEMBERS);
     expect([...new Set(members.map((m) => m.node))].sort()).toEqual(WORKERS);
@@ -71,24 +81,48 @@ describe.sequential("a lab", () => {
     for (const row of CATALOGUE) {
       const deployment = items.find((d) => d.metadata.name === row.name);
       const pod = deployment?.spec.template;
-      expect(pod?.spec.containers[0]?.resources).toMatchObject({ requests: quantities(row.resources.requests), limits: quantities(row.resources.limits) });
-      expect(pod?.metadata.labels).toMatchObject({ app: row.name, ensemble: "opus-ai-system", "app.kubernetes.io/name": expect.any(String) as string });
-      expect(pod?.spec.topologySpreadConstraints[0]).toMatchObject({ maxSkew: 1, topologyKey: "kubernetes.io/hostname", whenUnsatisfiable: "DoNotSchedule" });
-      expect(JSON.stringify(pod?.spec.affinity)).toContain('"key":"node-role.kubernetes.io/control-plane","operator":"DoesNotExist"');
+      expect(pod?.spec.containers[0]?.resources).toMatchObject({
+        requests: quantities(row.resources.requests),
+        limits: quantities(row.resources.limits),
+      });
+      expect(pod?.metadata.labels).toMatchObject({
+        app: row.name,
+        ensemble: "opus-ai-system",
+        "app.kubernetes.io/name": expect.any(String) as string,
+      });
+      expect(pod?.spec.topologySpreadConstraints[0]).toMatchObject({
+        maxSkew: 1,
+        topologyKey: "kubernetes.io/hostname",
+        whenUnsatisfiable: "DoNotSchedule",
+      });
+      expect(JSON.stringify(pod?.spec.affinity)).toContain(
+        '"key":"node-role.kubernetes.io/control-plane","operator":"DoesNotExist"',
+      );
       expect(pod?.spec.containers[0]?.livenessProbe?.httpGet).toMatchObject({ path: expect.any(String) as string });
       expect(pod?.spec.containers[0]?.readinessProbe?.httpGet).toMatchObject({ path: expect.any(String) as string });
     }
     const { items: services } = await lab.get(ServiceList, "services", "-n", NAMESPACE);
     for (const row of CATALOGUE) {
-      expect(services.find((s) => s.metadata.name === row.name)?.spec).toMatchObject({ type: "ClusterIP", ports: [{ port: 11434 }] });
+      expect(services.find((s) => s.metadata.name === row.name)?.spec).toMatchObject({
+        type: "ClusterIP",
+        ports: [{ port: 11434 }],
+      });
     }
   });
 
   test("answers a question, and its follow-up from memory", async () => {
     const plain = await lab.run(["ask", "What is the capital of France?"]);
     expect(plain.stdout).toMatch(/^YOU: What is the capital of France\?\nReply: .*Paris/);
-    const whole = Answer.parse(JSON.parse((await lab.run(["ask", "Write a function that reverses a string.", "--json"])).stdout));
-    expect(whole.stages.map((s) => s.stage).sort()).toEqual(["candidate", "candidate", "candidate", "rewrite", "verdict"]);
+    const whole = Answer.parse(
+      JSON.parse((await lab.run(["ask", "Write a function that reverses a string.", "--json"])).stdout),
+    );
+    expect(whole.stages.map((s) => s.stage).sort()).toEqual([
+      "candidate",
+      "candidate",
+      "candidate",
+      "rewrite",
+      "verdict",
+    ]);
     for (const stage of whole.stages) expect(stage.ms).toBeGreaterThan(0);
   });
 
@@ -97,13 +131,25 @@ describe.sequential("a lab", () => {
     for (const gone of [...CATALOGUE.map((m) => [m.name]), ["llama", "qwen"]]) {
       const [answer] = await Promise.all([
         lab.run(["ask", "What is the capital of France?", "--json"]),
-        lab.kubectl("-n", NAMESPACE, "delete", "pod", "-l", `app in (${gone.join(",")})`, "--wait=false", "--grace-period=0", "--force"),
+        lab.kubectl(
+          "-n",
+          NAMESPACE,
+          "delete",
+          "pod",
+          "-l",
+          `app in (${gone.join(",")})`,
+          "--wait=false",
+          "--grace-period=0",
+          "--force",
+        ),
       ]);
       expect(Answer.parse(JSON.parse(answer.stdout)).reply).not.toBe("");
       await everyoneReady();
     }
     await lab.kubectl("-n", NAMESPACE, "scale", "deployment", ...candidates, "--replicas=0");
-    await eventually("candidates gone", 60_000, async () => ((await readyMembers(lab)).length === MEMBERS.length - 3 ? true : undefined));
+    await eventually("candidates gone", 60_000, async () =>
+      (await readyMembers(lab)).length === MEMBERS.length - 3 ? true : undefined,
+    );
     const failed = await lab.run(["ask", "What is the capital of France?"], { mayFail: true });
     expect(failed.exitCode).toBe(1);
     for (const name of candidates) expect(failed.all).toContain(name);
@@ -114,16 +160,24 @@ describe.sequential("a lab", () => {
   test("serves logs, exec, port-forward, metrics, DNS and a default StorageClass", async () => {
     expect(await lab.kubectl("-n", NAMESPACE, "logs", "deployment/llama", "--tail=5")).not.toBe("");
     expect(await lab.kubectl("-n", NAMESPACE, "exec", "deployment/llama", "--", "node", "--version")).toMatch(/^v\d+/);
-    expect(await lab.kubectl("get", "storageclass", "-o", "jsonpath={.items[*].metadata.annotations}")).toContain('"storageclass.kubernetes.io/is-default-class":"true"');
+    expect(await lab.kubectl("get", "storageclass", "-o", "jsonpath={.items[*].metadata.annotations}")).toContain(
+      '"storageclass.kubernetes.io/is-default-class":"true"',
+    );
     const lookup = "require('dns').promises.lookup('llama').then((a) => console.log(a.address))";
-    expect(await lab.kubectl("-n", NAMESPACE, "exec", "deployment/opus-orchestrator", "--", "node", "-e", lookup)).toMatch(/^10\.43\./);
-    await eventually("metrics", 120_000, async () => ((await lab.kubectl("top", "nodes")).includes("k3s-master") ? true : undefined));
+    expect(
+      await lab.kubectl("-n", NAMESPACE, "exec", "deployment/opus-orchestrator", "--", "node", "-e", lookup),
+    ).toMatch(/^10\.43\./);
+    await eventually("metrics", 120_000, async () =>
+      (await lab.kubectl("top", "nodes")).includes("k3s-master") ? true : undefined,
+    );
   });
 
   test("takes a worker's new memory as one change in place, and is whole after it", async () => {
     const set = { "nodes.1.memoryMib": 10240 };
     const preview = Changes.parse(JSON.parse((await lab.run(["preview", "--stack", "lab", "--json"], { set })).stdout));
-    expect(preview.planned.filter((p) => p.type.includes("vmLegacy")).map((p) => `${p.operation} ${p.name}`)).toEqual(["update k3s-worker-1"]);
+    expect(preview.planned.filter((p) => p.type.includes("vmLegacy")).map((p) => `${p.operation} ${p.name}`)).toEqual([
+      "update k3s-worker-1",
+    ]);
     await lab.run(["up"], { set });
     const inside = await lab.run(["ssh", "k3s-worker-1", "grep", "MemTotal", "/proc/meminfo"]);
     expect(Number(/(\d+) kB/.exec(inside.stdout)?.[1])).toBeGreaterThan(9_500_000);
@@ -137,7 +191,9 @@ describe.sequential("a lab", () => {
     expect(await readyNodes(lab)).toEqual(["k3s-master", "k3s-worker-1"]);
     expect(await proxmoxMachines()).toEqual(["201 running", "202 running"]);
     const left = await lab.get(NodeList, "nodes");
-    expect(left.items.map((n) => n.metadata.uid)).toEqual(before.items.filter((n) => n.metadata.name !== "k3s-worker-2").map((n) => n.metadata.uid));
+    expect(left.items.map((n) => n.metadata.uid)).toEqual(
+      before.items.filter((n) => n.metadata.name !== "k3s-worker-2").map((n) => n.metadata.uid),
+    );
     await lab.run(["up"]);
     expect(await readyNodes(lab)).toEqual(["k3s-master", ...WORKERS]);
     await everyoneReady();
@@ -151,14 +207,24 @@ describe.sequential("a lab", () => {
     const journal = await lab.run(["ssh", "k3s-master", "sudo", "journalctl", "--no-pager", "-o", "cat"]);
     const log = await readFile(places.logFile, "utf8");
     for (const { name, value } of canaries) {
-      for (const [where, text] of Object.entries({ output: lab.written, state: exported.stdout, processes: processes.stdout, journal: journal.stdout, log })) {
+      for (const [where, text] of Object.entries({
+        output: lab.written,
+        state: exported.stdout,
+        processes: processes.stdout,
+        journal: journal.stdout,
+        log,
+      })) {
         expect(text.includes(value), `${name} in ${where}`).toBe(false);
       }
     }
   });
 
   test("gives a machine with another host key no command and no secret", async () => {
-    await lab.run(["ssh", "k3s-worker-2", "sudo sh -c 'rm /etc/ssh/ssh_host_ed25519_key* && ssh-keygen -q -t ed25519 -N \"\" -f /etc/ssh/ssh_host_ed25519_key && systemctl restart ssh'"]);
+    await lab.run([
+      "ssh",
+      "k3s-worker-2",
+      "sudo sh -c 'rm /etc/ssh/ssh_host_ed25519_key* && ssh-keygen -q -t ed25519 -N \"\" -f /etc/ssh/ssh_host_ed25519_key && systemctl restart ssh'",
+    ]);
     const refused = await lab.run(["ssh", "k3s-worker-2", "true"], { mayFail: true });
     expect(refused.exitCode).not.toBe(0);
     const up = await lab.run(["up"], { mayFail: true, set: { "nodes.2.memoryMib": 9216 } });
@@ -168,7 +234,9 @@ describe.sequential("a lab", () => {
 
   test("is named to whoever wants it at the same time", async () => {
     const first = lab.start(["up"]);
-    await eventually("the first has the lab", 20_000, async () => (existsSync(places.operationLock) ? true : undefined));
+    await eventually("the first has the lab", 20_000, async () =>
+      existsSync(places.operationLock) ? true : undefined,
+    );
     const second = await lab.run(["up"], { mayFail: true });
     expect(second.exitCode).toBe(1);
     expect(second.all).toMatch(/in use: process \d+ \(npm run lab/);
@@ -180,14 +248,27 @@ describe.sequential("a lab", () => {
     const status = Status.parse(JSON.parse((await lab.run(["status", "--json"])).stdout));
     process.kill(status.datacentre.pid, "SIGKILL");
     await lab.run(["down"]);
-    expect(await readRemains(lab.name, [places.stateDir, places.runDir])).toEqual({ processes: [], mounts: [], namespaces: [], cgroups: [], files: [] });
+    expect(await readRemains(lab.name, [places.stateDir, places.runDir])).toEqual({
+      processes: [],
+      mounts: [],
+      namespaces: [],
+      cgroups: [],
+      files: [],
+    });
     expect(await readHost()).toEqual(host);
   });
 });
 
-const Changes = z.looseObject({ planned: z.array(z.looseObject({ operation: z.string(), type: z.string(), name: z.string() })) });
-const Answer = z.looseObject({ reply: z.string(), stages: z.array(z.looseObject({ stage: z.string(), model: z.string(), text: z.string(), ms: z.number() })) });
-const Status = z.looseObject({ datacentre: z.looseObject({ pid: z.int(), machines: z.array(z.looseObject({ vmId: z.int(), status: z.string() })) }) });
+const Changes = z.looseObject({
+  planned: z.array(z.looseObject({ operation: z.string(), type: z.string(), name: z.string() })),
+});
+const Answer = z.looseObject({
+  reply: z.string(),
+  stages: z.array(z.looseObject({ stage: z.string(), model: z.string(), text: z.string(), ms: z.number() })),
+});
+const Status = z.looseObject({
+  datacentre: z.looseObject({ pid: z.int(), machines: z.array(z.looseObject({ vmId: z.int(), status: z.string() })) }),
+});
 
 async function proxmoxMachines(): Promise<string[]> {
   const { datacentre } = Status.parse(JSON.parse((await lab.run(["status", "--json"])).stdout));
@@ -197,7 +278,9 @@ async function proxmoxMachines(): Promise<string[]> {
 async function everyoneReady(): Promise<void> {
   await eventually("every member ready", 180_000, async () => {
     const members = await readyMembers(lab);
-    return members.map((m) => m.member).join() === MEMBERS.join() && members.length === MEMBERS.length ? true : undefined;
+    return members.map((m) => m.member).join() === MEMBERS.join() && members.length === MEMBERS.length
+      ? true
+      : undefined;
   });
 }
 
@@ -205,10 +288,15 @@ async function everyoneReady(): Promise<void> {
 async function secrets(): Promise<{ name: string; value: string }[]> {
   const keyLine = (pem: string) => pem.split("\n")[2] ?? "";
   const kubeconfig = await readFile(places.kubeconfigFile, "utf8");
-  const nodeToken = (await lab.run(["ssh", "k3s-master", "sudo", "cut", "-d:", "-f4", "/var/lib/rancher/k3s/server/node-token"])).stdout.trim();
+  const nodeToken = (
+    await lab.run(["ssh", "k3s-master", "sudo", "cut", "-d:", "-f4", "/var/lib/rancher/k3s/server/node-token"])
+  ).stdout.trim();
   lab.written = lab.written.replaceAll(nodeToken, "");
   return [
-    { name: "Proxmox token", value: (await readFile(join(places.stateDir, "proxmox-token"), "utf8")).trim().split("=")[1] ?? "" },
+    {
+      name: "Proxmox token",
+      value: (await readFile(join(places.stateDir, "proxmox-token"), "utf8")).trim().split("=")[1] ?? "",
+    },
     { name: "cluster SSH key", value: keyLine(await readFile(places.sshKeyFile, "utf8")) },
     { name: "kubeconfig client key", value: /client-key-data: (\S{40})/.exec(kubeconfig)?.[1] ?? "" },
     { name: "K3s node token", value: nodeToken },

@@ -19,6 +19,8 @@ export interface Material {
   files: Record<string, string>;
   /** Root file systems by key. */
   rootfs: Record<string, string>;
+  /** Whether any of it had to be made, downloaded or built by this call. */
+  made: boolean;
   /** Full name of the runtime image. */
   runtimeImage: string;
   /** What the stack's settings cannot know before: addresses and digests of what the release server hands out. */
@@ -63,6 +65,7 @@ export async function gatherMaterial(to: Terminal): Promise<Material> {
     k3s,
     files,
     rootfs: { [rootfsVersion]: join(rootfs.dir, "rootfs") },
+    made: [pulumi, k3s].some((tool) => tool.source === "built" || tool.source === "release") || rootfs.made,
     runtimeImage: image.reference,
     overrides: await settingOverrides(files, image.reference),
   };

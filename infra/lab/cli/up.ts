@@ -41,14 +41,13 @@ export async function up(
   try {
     await ensurePrograms({ install: options.install, report: (line) => to.say(line) });
     await checkRequirements();
-    const hadMaterial = existsSync(join(lab.stateDir, "..")) && Boolean(await datacentreStatus(lab));
     const material = await gatherMaterial(to);
     await ensureDatacentre(lab, material, to);
-    const done = await step("pulumi up", to, (report) =>
+    const done = await step("pulumi up", to, () =>
       runEngine(
         engineRequest(lab, material.pulumi.path, { ...material.overrides, ...options.settings }, "up"),
         isolated(lab.name, []),
-        reportAll(to, report),
+        (line) => to.say(`pulumi: ${line}`),
       ),
     );
     await keepOutputs(lab, done.outputs);
@@ -58,19 +57,16 @@ export async function up(
     );
     await openOrchestrator(lab, material.k3s.path);
     const ms = Date.now() - started;
-    const aim = changed === 0 ? "unchanged" : hadMaterial ? "fromCaches" : "fromCaches";
-    to.say(
-      `ready in ${seconds(ms)} (aim: ${aim === "unchanged" ? "unchanged" : "from caches"} at most ${seconds(AIMS_MS[aim])}, with empty caches ${AIMS_MS.cold / 60_000} min)`,
-    );
+    const [what, aimMs] = material.made
+      ? ["with empty caches", AIMS_MS.cold]
+      : changed === 0
+        ? ["unchanged", AIMS_MS.unchanged]
+        : ["from caches", AIMS_MS.fromCaches];
+    to.say(`ready in ${seconds(ms)}, ${what} (aim: at most ${seconds(aimMs)})`);
     return { changed, ms };
   } finally {
     await unlock();
   }
-}
-
-/** The engine's progress lines are all told: each is a resource that changed, or what a long step waits for. */
-function reportAll(to: Terminal, _report: (line: string) => void): (line: string) => void {
-  return (line) => to.say(`pulumi: ${line}`);
 }
 
 function total(done: EngineDone): number {

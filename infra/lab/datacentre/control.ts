@@ -53,7 +53,7 @@ export async function serveControl(
   app.post("/forwards", async (c: Context) => c.json(await api.openForward(Forward.parse(await c.req.json()))));
   app.onError((error, c) => c.json({ error: error.message }, 500));
   const server = createAdaptorServer({ fetch: app.fetch });
-  await listen(server as import("node:net").Server, { path: socketPath });
+  await listen(server, { path: socketPath });
 }
 
 /** Calls a control API. @throws Error when nothing answers there, or with what it answered */

@@ -27,7 +27,7 @@ const token = (await readFile(tokenFile(lab), "utf8")).trim();
 const certificates = await issueLabCertificates(join(lab.stateDir, "certificates"), CERTIFICATE_HOSTS);
 const ca = certificates.caPem;
 
-const driver = await createMachineDriver({
+const driver = createMachineDriver({
   lab: lab.name,
   stateDir: lab.stateDir,
   rootfsOf: async (key) => {

@@ -35,7 +35,8 @@ try {
 async function act(stack: Stack): Promise<void> {
   const planned: PlannedChange[] = [];
   const onEvent = (event: EngineEvent) => {
-    progress.onEvent(event);
+    // A preview's events read like an update's; what is planned is told at its end.
+    if (request.action !== "preview" || event.diagnosticEvent) progress.onEvent(event);
     const step = event.resourcePreEvent?.metadata;
     if (step && step.op !== "same")
       planned.push({ operation: step.op, type: step.type, name: step.urn.split("::").at(-1) ?? "", urn: step.urn });

@@ -5,9 +5,11 @@ export class UpdateProgress {
   readonly #say: (line: string) => void;
   readonly #now: () => number;
   readonly #begun = new Map<string, number>();
-  readonly #lastStatus = new Map<string, string>();
+  /** When something was last told of a resource that is being worked on, ms. */
+  readonly #toldAt = new Map<string, number>();
   readonly #errors: string[] = [];
 
+  /** @param now clock, ms */
   constructor(say: (line: string) => void, now: () => number = Date.now) {
     this.#say = say;
     this.#now = now;
@@ -38,10 +40,16 @@ export class UpdateProgress {
       this.#errors.push(`${subject}${text}`);
       this.#say(`error: ${subject}${text}`);
     } else if (event.severity === "warning") this.#say(`warning: ${subject}${text}`);
-    else if (this.#lastStatus.get(event.urn ?? "") !== text) {
-      this.#lastStatus.set(event.urn ?? "", text);
-      if (event.ephemeral) this.#say(`  ${subject}${text}`);
-    }
+    else if (event.ephemeral && event.urn) this.#waiting(event.urn, `${subject}${text}`);
+  }
+
+  /** Tells what a step waits for, once it has taken a while and then now and again. */
+  #waiting(urn: string, text: string): void {
+    const last = this.#toldAt.get(urn) ?? this.#begun.get(urn) ?? this.#now();
+    if (!this.#toldAt.has(urn)) this.#toldAt.set(urn, last);
+    if (this.#now() - last < STATUS_INTERVAL_MS) return;
+    this.#toldAt.set(urn, this.#now());
+    this.#say(`  ${text}`);
   }
 
   #took(urn: string): string {
@@ -49,6 +57,9 @@ export class UpdateProgress {
     return begun === undefined ? "" : `${((this.#now() - begun) / 1000).toFixed(1)} s`;
   }
 }
+
+/** How often a step that takes long may say what it waits for, ms. */
+const STATUS_INTERVAL_MS = 10_000;
 
 /** Words for the engine's operations that change something; the others (`same`, `read`) are not told. */
 const VERBS: Readonly<Partial<Record<string, string>>> = {

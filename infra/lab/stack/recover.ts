@@ -55,8 +55,7 @@ export function settle(deployment: unknown, takenOver: readonly string[]): unkno
     if (type !== "creating" || !takenOver.includes(resource.urn)) return [];
     return [{ ...resource, id: String(resource.inputs?.["vmId"]), outputs: resource.inputs }];
   });
-  const { pending_operations: _settled, ...rest } = before;
-  return { ...rest, resources: [...(before.resources ?? []), ...adopted] };
+  return { ...before, pending_operations: [], resources: [...(before.resources ?? []), ...adopted] };
 }
 
 /**

@@ -93,7 +93,7 @@ async function fetchRest(
     let written = resumed ? have : 0;
     let told = Date.now();
     try {
-      for await (const chunk of response.body) {
+      for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
         clearTimeout(timer);
         timer = setTimeout(() => abort.abort(new Error("stalled")), STALL_TIMEOUT_MS);
         await file.write(chunk);

@@ -15,7 +15,11 @@ export const NodeList = z.looseObject({
   items: z.array(
     z.looseObject({
       metadata: z.looseObject({ name: z.string(), uid: z.string(), labels: Labels }),
-      status: z.looseObject({ conditions: z.array(Condition), capacity: Quantities, nodeInfo: z.looseObject({ kubeletVersion: z.string() }) }),
+      status: z.looseObject({
+        conditions: z.array(Condition),
+        capacity: Quantities,
+        nodeInfo: z.looseObject({ kubeletVersion: z.string() }),
+      }),
     }),
   ),
 });
@@ -23,7 +27,12 @@ export const NodeList = z.looseObject({
 export const PodList = z.looseObject({
   items: z.array(
     z.looseObject({
-      metadata: z.looseObject({ name: z.string(), uid: z.string(), labels: Labels, deletionTimestamp: z.string().optional() }),
+      metadata: z.looseObject({
+        name: z.string(),
+        uid: z.string(),
+        labels: Labels,
+        deletionTimestamp: z.string().optional(),
+      }),
       spec: z.looseObject({ nodeName: z.string().optional() }),
       status: z.looseObject({ phase: z.string(), conditions: z.array(Condition).default([]) }),
     }),
@@ -50,7 +59,14 @@ export const DeploymentList = z.looseObject({
             ),
             initContainers: z.array(z.looseObject({ name: z.string() })).default([]),
             topologySpreadConstraints: z
-              .array(z.looseObject({ maxSkew: z.number(), topologyKey: z.string(), whenUnsatisfiable: z.string(), nodeTaintsPolicy: z.string().optional() }))
+              .array(
+                z.looseObject({
+                  maxSkew: z.number(),
+                  topologyKey: z.string(),
+                  whenUnsatisfiable: z.string(),
+                  nodeTaintsPolicy: z.string().optional(),
+                }),
+              )
               .default([]),
             affinity: z.unknown(),
           }),

@@ -74,9 +74,10 @@ test("settles what a killed update had begun", () => {
   };
   expect(settle(deployment, ["urn:vm"])).toEqual({
     manifest: {},
+    pending_operations: [],
     resources: [{ urn: "urn:p" }, { ...vm, id: "202", outputs: vm.inputs }],
   });
-  expect(settle(deployment, [])).toEqual({ manifest: {}, resources: [{ urn: "urn:p" }] });
+  expect(settle(deployment, [])).toEqual({ manifest: {}, pending_operations: [], resources: [{ urn: "urn:p" }] });
 });
 
 test("counts what changed and not what stayed", () => {
@@ -97,6 +98,21 @@ describe("UpdateProgress", () => {
     nowMs = 2100;
     progress.onEvent({ sequence: 2, timestamp: 2, resOutputsEvent: { metadata } } as never);
     expect(said).toEqual(["created k3s-master (VmLegacy) 2.1 s"]);
+  });
+  test("says what a long step waits for, now and again", () => {
+    const said: string[] = [];
+    let nowMs = 0;
+    const progress = new UpdateProgress(
+      (line) => said.push(line),
+      () => nowMs,
+    );
+    progress.onEvent({ resourcePreEvent: { metadata: { urn, type: "x", op: "create" } } } as never);
+    for (; nowMs <= 25_000; nowMs += 1000) {
+      progress.onEvent({
+        diagnosticEvent: { urn, message: `Dial ${nowMs}`, color: "raw", severity: "info", ephemeral: true },
+      } as never);
+    }
+    expect(said).toEqual(["  k3s-master: Dial 10000", "  k3s-master: Dial 20000"]);
   });
   test("keeps the errors, without colour", () => {
     const progress = new UpdateProgress(() => {});
