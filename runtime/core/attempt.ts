@@ -112,8 +112,8 @@ class Attempt {
     } finally {
       clear();
       signal.removeEventListener("abort", cancel);
-      this.#stop.abort();
-      for (const leg of this.#legs) leg.stop.abort();
+      this.#stop.abort(OVER);
+      for (const leg of this.#legs) leg.stop.abort(OVER);
     }
   }
 
@@ -170,7 +170,7 @@ class Attempt {
       return leg;
     } finally {
       this.#stop.signal.removeEventListener("abort", forward);
-      leg.stop.abort();
+      leg.stop.abort(OVER);
     }
   }
 
@@ -178,9 +178,10 @@ class Attempt {
     const { member } = this.#call;
     const { signal } = leg.stop;
     const pieces = this.#ports.call(this.#call, signal)[Symbol.asyncIterator]();
+    const until = new UntilAborted(signal);
     try {
       for (;;) {
-        const next = await unlessAborted(pieces.next(), signal);
+        const next = await until.settled(pieces.next());
         if (next.done === true)
           throw new Fault("model_unreachable", "the answer ended before it was done", { member: member.name });
         const { text, done } = next.value;
@@ -201,6 +202,7 @@ class Attempt {
         }
       }
     } finally {
+      until.close();
       // Not awaited: a transport that hangs in its own clean-up must not hold the answer.
       Promise.resolve(pieces.return?.()).catch(() => undefined);
     }
@@ -208,7 +210,7 @@ class Attempt {
 
   private first(leg: Leg): void {
     leg.firstTokenMs = this.#ports.now();
-    for (const other of this.#legs) if (other !== leg) other.stop.abort();
+    for (const other of this.#legs) if (other !== leg) other.stop.abort(OVER);
   }
 
   private wait(ms: number): Promise<void> {
@@ -216,7 +218,11 @@ class Attempt {
     const waited = new Promise<void>((resolve) => {
       clear = this.#ports.timer(ms, resolve);
     });
-    return unlessAborted(waited, this.#stop.signal).finally(clear);
+    const until = new UntilAborted(this.#stop.signal);
+    return until.settled(waited).finally(() => {
+      until.close();
+      clear();
+    });
   }
 
   private ended(status: Attempted["status"], leg?: Leg, fault?: Fault): Attempted {
@@ -237,21 +243,31 @@ class Attempt {
   }
 }
 
-/** The promise, or the signal's reason as soon as it aborts, whichever is first. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  if (signal.aborted) {
-    promise.catch(() => undefined);
-    throw reasonOf(signal);
+/** Why calls are stopped that nobody needs any more. One object for all of them: an abort without a reason makes one each time, stack included. */
+const OVER = new Fault("cancelled", "the answer is no longer needed");
+
+/** Waits for promises one after another, each only until the signal aborts; one listener for all of them. */
+class UntilAborted {
+  readonly #signal: AbortSignal;
+  #reject: (reason: Error) => void = () => undefined;
+  readonly #abort = (): void => this.#reject(reasonOf(this.#signal));
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+    signal.addEventListener("abort", this.#abort, { once: true });
   }
-  let abort = (): void => undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(reasonOf(signal));
-    signal.addEventListener("abort", abort, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", abort);
+
+  /** The promise's value, or the signal's reason as an error as soon as it aborts. */
+  settled<T>(promise: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#reject = reject;
+      promise.then(resolve, reject);
+      if (this.#signal.aborted) reject(reasonOf(this.#signal));
+    });
+  }
+
+  close(): void {
+    this.#signal.removeEventListener("abort", this.#abort);
   }
 }
 

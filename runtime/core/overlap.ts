@@ -42,6 +42,11 @@ export class JudgeFeed {
     this.#labels = dealLabels(parts.candidates, () => parts.ports.random());
   }
 
+  /** Has the judge read the conversation and the question, before anybody has answered. */
+  start(): void {
+    this.#feed();
+  }
+
   /** Calls made to feed it. */
   get calls(): number {
     return this.#calls;
@@ -84,7 +89,6 @@ export class JudgeFeed {
   #feed(): void {
     if (this.#feeding || this.#stop.signal.aborted || this.#ended.size === this.#parts.candidates.length) return;
     const entries = this.#known();
-    if (entries.length === 0) return;
     const { judge, question } = this.#parts;
     const ballot = { nonce: this.#nonce, entries, places: this.#parts.candidates.length };
     const { messages } = judgePrompt(judge, question.text, question.turns, ballot, "open");

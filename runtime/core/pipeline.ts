@@ -58,6 +58,7 @@ export async function runPipeline(
     return begun;
   };
   try {
+    run.start();
     await Promise.all(plan.stages.filter(({ kind }) => kind !== "judge").map(start));
     return await run.conclude();
   } finally {
@@ -91,6 +92,11 @@ class Run {
     const feeds =
       judge !== undefined && plan.judging.overlap && candidates.length > 1 && candidates.length <= MOST_JUDGED;
     this.#feed = feeds ? new JudgeFeed({ judge, candidates, question, ports }) : undefined;
+  }
+
+  /** Begins what waits for no stage. */
+  start(): void {
+    this.#feed?.start();
   }
 
   /** Ends what nobody waits for any more. */

@@ -251,8 +251,9 @@ describe("the pipeline", () => {
     const judged = w.calls.filter(({ call }) => call.member.name === "judge");
     const prompts = judged.map(({ call }) => lastWords(call));
     expect(judged.slice(0, -1).every(({ call }) => call.maxTokens === 1)).toBe(true);
-    expect(judged[0]?.atMs).toBe(300);
-    expect(prompts[0]).toContain("Some words of small.");
+    expect(judged[0]?.atMs).toBe(0);
+    expect(prompts[0]).toBe("Question: Why?\n\n");
+    expect(prompts[1]).toContain("Some words of small.");
     expect(prompts.length).toBeGreaterThan(3);
     for (const [index, prompt] of prompts.slice(1).entries())
       expect(prompt.startsWith((prompts[index] ?? "").trimEnd())).toBe(true);
