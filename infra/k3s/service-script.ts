@@ -17,6 +17,9 @@ import { type K3sRole, renderUnit, unitName } from "./units.ts";
 /** Seconds that a node may take to become Ready, images imported and all. */
 export const READY_SECONDS = 600;
 
+/** Seconds between two signs of life while a node is waited for. */
+const PROGRESS_SECONDS = 30;
+
 /** Lines of the journal with an error in them that a failed start's message has. */
 const JOURNAL_LINES = 15;
 
@@ -90,9 +93,6 @@ function renderReadyTest(name: string): string {
 }`;
 }
 
-/** Seconds between two signs of life while a node is waited for. */
-const PROGRESS_SECONDS = 30;
-
 /** Waits for a shell function; on failure says so with the journal's errors and last lines, tokens taken out. */
 function renderWait(unit: string, test: string, problem: string): string {
   return `end=$((SECONDS + ${READY_SECONDS}))
@@ -145,7 +145,12 @@ ready() {
     fresh
 }
 end=$((SECONDS + ${READY_SECONDS}))
+next=$((SECONDS + ${PROGRESS_SECONDS}))
 until ready; do
+  if [ "$SECONDS" -ge "$next" ]; then
+    echo "still waiting for node ${name} after $SECONDS s of ${READY_SECONDS} s" >&2
+    next=$((SECONDS + ${PROGRESS_SECONDS}))
+  fi
   if [ "$SECONDS" -ge "$end" ]; then
     kubectl get node ${name} -o 'jsonpath={range .status.conditions[*]}{.type}={.status} {.message}{"\\n"}{end}' >&2 || true
     echo "node ${name} is not Ready after ${READY_SECONDS} s; on ${name} look at: journalctl -u k3s-agent" >&2

@@ -30,6 +30,15 @@ export const KERNEL_SETTINGS: readonly (readonly [string, string])[] = [
 ];
 
 /**
+ * Room for the kubelet, containerd and log followers of some dozen pods; 128 instances, the kernel's default, end a kubelet with
+ * "inotify_init: too many open files". Not part of the gate: a node starts without it.
+ */
+const FILE_WATCHES: readonly (readonly [string, string])[] = [
+  ["fs.inotify.max_user_instances", "8192"],
+  ["fs.inotify.max_user_watches", "524288"],
+];
+
+/**
  * In a container the kernel's settings, its swap and its clock are the host's: they are looked at and never touched, and
  * what is not as wanted is a warning. Source for `--container`: systemd-detect-virt(1).
  */
@@ -51,7 +60,7 @@ fi`;
 
 /** Makes the node so (A17, A18, A20 to A22). Runs twice safely. */
 export function renderNodePrep(spec: NodePrepSpec): string {
-  const sysctl = KERNEL_SETTINGS.map(([key, value]) => `${key}=${value}`).join("\n");
+  const sysctl = [...KERNEL_SETTINGS, ...FILE_WATCHES].map(([key, value]) => `${key}=${value}`).join("\n");
   const sshd = [
     "PasswordAuthentication no",
     "KbdInteractiveAuthentication no",
