@@ -7,6 +7,8 @@ export default defineConfig({
     include: ["test/system/**/*.test.ts"],
     expect: { requireAssertions: true },
     fileParallelism: false,
+    // Each step of the lab stands on the one before; and a broken lab is not worth an hour of waiting.
+    bail: 1,
     testTimeout: 300_000,
     hookTimeout: 1_200_000,
   },

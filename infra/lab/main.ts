@@ -111,8 +111,12 @@ program
   .command("preview")
   .description("a real engine preview of a stack; needs no cluster")
   .requiredOption("--stack <name>", "which stack: a file stacks/config/Pulumi.NAME.yaml")
+  .option(
+    "--token-file <file>",
+    "the Proxmox API token, or one for each host as a JSON object; a placeholder when absent",
+  )
   .option("--json", "as JSON")
-  .action(async (options: { stack: string; json?: boolean }) =>
+  .action(async (options: { stack: string; tokenFile?: string; json?: boolean }) =>
     preview(lab(), { ...options, settings: choices().settings }, terminal),
   );
 program

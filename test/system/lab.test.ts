@@ -54,7 +54,7 @@ describe.sequential("a lab", () => {
     expect(
       (await lab.get(DeploymentList, "deployments", "-n", NAMESPACE)).items.map((d) => d.metadata.name).sort(),
     ).toEqual(MEMBERS);
-  });
+  }, 1_800_000);
 
   test("says that nothing changed when it is started again, and previews nothing", async () => {
     const again = await lab.run(["up"]);

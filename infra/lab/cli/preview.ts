@@ -1,12 +1,12 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { readDatacentreConfig } from "../datacentre/config.ts";
 import { datacentreStatus } from "../datacentre/start.ts";
 import type { Lab } from "../lab.ts";
 import { isolated } from "../nodes/isolation.ts";
 import { runEngine } from "../stack/engine.ts";
-import { countChanged, type EngineDone } from "../stack/request.ts";
+import { countChanged, type EngineDone, type EngineRequest } from "../stack/request.ts";
 import { repositoryRoot } from "../tools/paths.ts";
 import { resolvePulumi } from "../tools/pulumi.ts";
 import { settingOverrides } from "./material.ts";
@@ -19,7 +19,7 @@ import { step, type Terminal } from "./terminal.ts";
  */
 export async function preview(
   lab: Lab,
-  options: { stack: string; json?: boolean; settings: Record<string, unknown> },
+  options: { stack: string; json?: boolean; settings: Record<string, unknown>; tokenFile?: string },
   to: Terminal,
 ): Promise<void> {
   const names = await stackNames();
@@ -29,7 +29,7 @@ export async function preview(
   const live = options.stack === "lab" && (await datacentreStatus(lab)) !== undefined;
   const done = live
     ? await previewLab(lab, pulumi.path, options.settings, to)
-    : await previewFromNothing(options.stack, pulumi.path, options.settings, to);
+    : await previewFromNothing(options, pulumi.path, to);
   if (options.json) {
     to.print(
       JSON.stringify(
@@ -70,17 +70,26 @@ async function previewLab(
 }
 
 async function previewFromNothing(
-  stackName: string,
+  options: { stack: string; settings: Record<string, unknown>; tokenFile?: string },
   pulumiPath: string,
-  settings: Record<string, unknown>,
   to: Terminal,
 ): Promise<EngineDone> {
-  to.say(`no token of a Proxmox host is set: a placeholder stands in for it; a preview of new resources calls no host`);
-  const dir = await mkdtemp(join(tmpdir(), "gorkheavy-preview-"));
-  try {
-    return await runEngine({ action: "preview", stackName, dir, pulumiPath, overrides: settings }, [], (line) =>
-      to.say(line),
+  if (options.tokenFile === undefined) {
+    to.say(
+      "no token of a Proxmox host is set: a placeholder stands in for it; a preview of new resources calls no host",
     );
+  }
+  const dir = await mkdtemp(join(tmpdir(), "gorkheavy-preview-"));
+  const request: EngineRequest = {
+    action: "preview",
+    stackName: options.stack,
+    dir,
+    pulumiPath,
+    overrides: options.settings,
+    ...(options.tokenFile === undefined ? {} : { tokenFile: resolve(options.tokenFile) }),
+  };
+  try {
+    return await runEngine(request, [], (line) => to.say(line));
   } finally {
     await rm(dir, { recursive: true, force: true });
   }

@@ -30,6 +30,8 @@ export async function runEngine(
     reject: false,
     stdout: "pipe",
     stderr: "pipe",
+    // The engine's CLI keeps logs under its home as soon as it is asked for its version: not under the user's.
+    env: { HOME: join(request.dir, "home"), PULUMI_HOME: join(request.dir, "home") },
   });
   const stray: string[] = [];
   const collectStray = (async () => {

@@ -1,4 +1,5 @@
-import { mkdir, rename, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { cached, type Report } from "./cache.ts";
@@ -47,9 +48,11 @@ export async function resolvePulumi(
 }
 
 async function onPath(): Promise<{ path: string; version: string } | undefined> {
+  const home = await mkdtemp(join(tmpdir(), "gorkheavy-pulumi-"));
   try {
     const { stdout } = await execa("pulumi", ["version"], {
-      env: { PULUMI_SKIP_UPDATE_CHECK: "true" },
+      // It keeps logs under its home: not under the user's.
+      env: { PULUMI_SKIP_UPDATE_CHECK: "true", PULUMI_HOME: home, HOME: home },
       timeout: 10_000,
     });
     const match = /^v?(3\.(\d+)\.\S+)/.exec(stdout.trim());
@@ -58,6 +61,8 @@ async function onPath(): Promise<{ path: string; version: string } | undefined> 
     return { path, version: match[1] };
   } catch {
     return undefined;
+  } finally {
+    await rm(home, { recursive: true, force: true });
   }
 }
 
