@@ -16,7 +16,13 @@ export { macAddressOf } from "./proxmox/mac-address.ts";
 export { K3S_PORTS, NodeVm, type NodeVmArgs } from "./proxmox/node-vm.ts";
 export type { SeedSpec } from "./proxmox/seed/cloud-init.ts";
 export { SeedImage, type SeedImageArgs } from "./proxmox/seed/seed-image.ts";
-export { DEFAULT_IMAGE_URL, type HostImage, UbuntuImage, type UbuntuImageArgs } from "./proxmox/ubuntu-image.ts";
+export {
+  DEFAULT_IMAGE_SHA256,
+  DEFAULT_IMAGE_URL,
+  type HostImage,
+  UbuntuImage,
+  type UbuntuImageArgs,
+} from "./proxmox/ubuntu-image.ts";
 export type { SshTarget } from "./ssh/connection.ts";
 export { HostKey, type HostKeyArgs } from "./ssh/host-key.ts";
 export { NodePrep, type NodePrepArgs } from "./ssh/node-prep.ts";

@@ -81,7 +81,8 @@ export interface NodeVmArgs {
 
 /**
  * One machine of the cluster: a VM with the image as its disk and a seed of its own as its CD. Fixed VM id, fixed MAC address, so
- * a second preview is empty. Memory and cores change in place, by a restart. Takes its `command` provider from `opts`.
+ * a second preview is empty. Memory and cores change in place, by a restart. A VM that is replaced gets every step anew; one
+ * that was deleted behind Pulumi's back comes back bare: take its node out of the settings, `up`, and put it in again. Takes its `command` provider from `opts`.
  */
 export class NodeVm extends pulumi.ComponentResource {
   /** Host name. */

@@ -8,6 +8,9 @@ import type { Host } from "./host-pool.ts";
 export const DEFAULT_IMAGE_URL =
   "https://cloud-images.ubuntu.com/releases/noble/release-20251001/ubuntu-24.04-server-cloudimg-amd64.img";
 
+/** SHA-256 of {@link DEFAULT_IMAGE_URL}'s file, as its SHA256SUMS has it. */
+export const DEFAULT_IMAGE_SHA256 = "02dc186dc491514254df58df29a5877c93ca90ac790cc91a164ea90ed3a0bb05";
+
 /** Proxmox names for a file of content type `import`. Source: pve-storage, Status.pm (`.qcow2`, `.raw`, `.vmdk`, `.ova`). */
 const IMPORT_NAME = /^[A-Za-z0-9._+=-]+\.(qcow2|raw|vmdk)$/;
 
@@ -31,7 +34,7 @@ export interface UbuntuImageArgs {
   hosts: readonly Host[];
   /** Where the hosts fetch it. @default an Ubuntu Server 24.04 release, by date */
   url?: string;
-  /** SHA-256 of the file; a host refuses a download that differs. @default - not checked; set it wherever you can */
+  /** SHA-256 of the file; a host refuses a download that differs. @default - the default image's own; another image is not checked, so set it wherever you can */
   sha256?: string;
   /** Name on the host's storage. Keep it over releases: a VM names it as the source of its disk. @default "gorkheavy-ubuntu-24.04.qcow2" */
   fileName?: string;
@@ -58,6 +61,7 @@ export class UbuntuImage extends pulumi.ComponentResource {
     super("gorkheavy:proxmox:UbuntuImage", name, {}, opts);
     const { hosts, ...plain } = args;
     const spec = parseArgs(this, UbuntuImageSchema, plain);
+    const sha256 = spec.sha256 ?? (spec.url === DEFAULT_IMAGE_URL ? DEFAULT_IMAGE_SHA256 : undefined);
     const images = new Map<string, HostImage>();
     const byStorage = new Map<string, HostImage>();
     for (const host of hosts) {
@@ -72,7 +76,7 @@ export class UbuntuImage extends pulumi.ComponentResource {
             datastoreId: host.imageDatastore,
             url: spec.url,
             fileName: spec.fileName,
-            ...(spec.sha256 === undefined ? {} : { checksum: spec.sha256, checksumAlgorithm: "sha256" }),
+            ...(sha256 === undefined ? {} : { checksum: sha256, checksumAlgorithm: "sha256" }),
             // A killed `up` leaves a whole or half file that no state knows; without this the next one stops at it.
             overwriteUnmanaged: true,
             // The pinned address is the version; comparing sizes at each refresh would ask the image's server every time.

@@ -103,6 +103,7 @@ test("each host downloads the pinned image", async () => {
   expect(files.map((f) => f.name)).toEqual(["ubuntu-thinkcentre-1", "ubuntu-thinkcentre-2", "ubuntu-thinkcentre-3"]);
   expect(files[0]?.inputs).toMatchObject({ contentType: "import", datastoreId: "local", overwriteUnmanaged: true });
   expect(files[0]?.inputs["url"]).toMatch(/^https:\/\/cloud-images\.ubuntu\.com\/releases\/noble\/release-\d{8}\//);
+  expect(files[0]?.inputs).toMatchObject({ checksumAlgorithm: "sha256" });
   expect(files[0]?.options.deleteBeforeReplace).toBe(true);
   expect(base.image.on(base.host).fileId).toBe("local:import/gorkheavy-ubuntu-24.04.qcow2");
   expect(broken(graph)).toEqual([]);
