@@ -133,6 +133,18 @@ export const EnsembleConfigSchema = z
         longestMs: Millis.default(30_000),
       })
       .prefault({}),
+    /** The WebSocket `/horn`. */
+    horn: z
+      .strictObject({
+        /** Origins of browsers' pages that may connect, such as `https://console.example`. Programs send no origin and are let in. */
+        origins: z.array(z.url({ protocol: /^https?$/ }).transform((origin) => new URL(origin).origin)).default([]),
+        /** Environment variable that holds the token clients must show. Absent: none is asked for. Never the token itself. */
+        tokenEnv: z
+          .string()
+          .regex(/^[A-Z][A-Z0-9_]*$/, "want the name of an environment variable such as HORN_TOKEN")
+          .optional(),
+      })
+      .prefault({}),
     limits: z
       .strictObject({
         /** Largest request body, bytes. */

@@ -4,3 +4,4 @@ export * from "./errors.ts";
 export * from "./native.ts";
 export * from "./ollama.ts";
 export * from "./openai.ts";
+export * from "./horn.ts";

@@ -4,6 +4,7 @@ import { listen, type Listening } from "../support/listen.ts";
 import type { Logger } from "../support/log.ts";
 import { createApp } from "./app.ts";
 import { Ensemble } from "./ensemble.ts";
+import { Horn } from "./horn/horn.ts";
 import { Upstream } from "./upstream.ts";
 
 /** An orchestrator that listens. */
@@ -20,17 +21,32 @@ export async function startOrchestrator(
   log: Logger,
   env: Readonly<Record<string, string | undefined>> = {},
 ): Promise<RunningOrchestrator> {
+  tokenOf(config, env);
   const upstream = new Upstream({ connectMs: config.deadlines.connectMs, env });
   const ensemble = new Ensemble({ config, upstream });
   const listening = await listen(createApp(ensemble, log), config.listen.host, config.listen.port);
+  const horn = new Horn(ensemble, { origins: config.horn.origins, token: tokenOf(config, env) });
+  horn.attach(listening.server);
   return {
     ensemble,
     listening,
     stop: async (graceMs, lameDuckMs = 0) => {
       ensemble.drain();
       if (lameDuckMs > 0) await sleep(lameDuckMs);
-      await listening.drain(graceMs);
+      const drained = listening.drain(graceMs);
+      horn.close();
+      await drained;
       await ensemble.close();
     },
   };
+}
+
+/** The horn's token. @throws Error when the variable that should hold it is not set: an open door must not come from a typo */
+function tokenOf(config: EnsembleConfig, env: Readonly<Record<string, string | undefined>>): string | undefined {
+  const name = config.horn.tokenEnv;
+  if (name === undefined) return undefined;
+  const token = env[name];
+  if (token === undefined || token === "")
+    throw new Error(`horn.tokenEnv: the environment variable ${name} is not set; set it, or leave the field out`);
+  return token;
 }

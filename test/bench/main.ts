@@ -33,7 +33,7 @@ await new Command("bench")
     const whole = await benchEnsemble({ questions, speed, stallRatio: 0, seed: true });
     print("The whole ensemble", whole, whole[0]?.name);
     const stalls = await benchEnsemble({
-      questions: Math.max(150, questions * 4),
+      questions: Math.max(120, questions * 4),
       speed: speed * 5,
       stallRatio: 0.05,
       seed: false,

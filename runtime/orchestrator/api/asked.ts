@@ -78,7 +78,15 @@ export function digestOf(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }
 
-/** A text in the pieces in which it is replayed: words with the blank space before them. Joined they are the text, byte for byte. */
+/** Most pieces of a replayed text: its words are all known, so a long one gains nothing by more. */
+const MOST_PIECES = 256;
+
+/** A text in the pieces in which it is replayed: words with the blank space before them, several at once in a long text. Joined they are the text, byte for byte. */
 export function replay(text: string): string[] {
-  return text.match(/\s*\S+\s*$|\s*\S+|\s+/g) ?? [];
+  const words = text.match(/\s*\S+\s*$|\s*\S+|\s+/g) ?? [];
+  const together = Math.ceil(words.length / MOST_PIECES);
+  if (together <= 1) return words;
+  const pieces: string[] = [];
+  for (let at = 0; at < words.length; at += together) pieces.push(words.slice(at, at + together).join(""));
+  return pieces;
 }

@@ -17,7 +17,8 @@ import { replay } from "./asked.ts";
 /** Error object of the native API. */
 export const NATIVE_DIALECT: Dialect = { body: (fault) => ({ error: errorOf(fault) }) };
 
-function errorOf(fault: Fault): NativeError["error"] {
+/** The error object of a fault. */
+export function errorOf(fault: Fault): NativeError["error"] {
   const { code, message, retryable, stages } = fault;
   return { code, message, retryable, ...(stages === undefined ? {} : { stages: [...stages] }) };
 }

@@ -34,63 +34,80 @@ export interface Options {
   seed: boolean;
 }
 
-/** Runs all contestants in turn on the same timed models: A B C, A B C, question by question. */
+/** A contestant with timed models of its own: what a model has read of one contestant's prompts must not help another. */
+interface Entrant extends Contestant {
+  /** Base address of any of its models. */
+  models: string;
+}
+
+/** Runs all contestants in turn: A B C, A B C, question by question. */
 export async function benchEnsemble(options: Options): Promise<Row[]> {
   const work = await mkdtemp(join(tmpdir(), "gorkheavy-bench-"));
-  const models = execa(
-    "taskset",
-    [
-      "-c",
-      "1",
-      process.execPath,
-      join(import.meta.dirname, "timed-models.ts"),
-      `${options.speed}`,
-      `${options.stallRatio}`,
-    ],
-    { buffer: false, reject: false, stderr: "inherit" },
-  );
-  const contestants: Contestant[] = [];
+  const entrants: Entrant[] = [];
+  const enter = async (start: (addresses: Record<string, string>) => Promise<Contestant>): Promise<void> => {
+    const models = await startModels(options);
+    const contestant = await start(models.addresses);
+    entrants.push({
+      name: contestant.name,
+      ask: (question) => contestant.ask(question),
+      models: models.addresses["judge"] ?? "",
+      close: async () => {
+        await contestant.close();
+        await models.close();
+      },
+    });
+  };
+  const ours = (name: string, settings: Omit<EnsembleConfigInput, "members">) =>
+    enter((addresses) => startOurs(name, work, addresses, settings));
   try {
-    const first = await createInterface({ input: models.stdout })[Symbol.asyncIterator]().next();
-    const addresses = z.record(z.string(), z.string()).parse(JSON.parse(z.string().parse(first.value)));
-    if (options.seed) contestants.push(await startSeed(addresses, 0));
-    contestants.push(
-      await startOurs("gorkheavy, scores, no overlap", work, addresses, { judging: { scores: true, overlap: false } }),
-    );
-    contestants.push(await startOurs("gorkheavy, as it comes", work, addresses, {}));
-    contestants.push(
-      await startOurs("gorkheavy, verdict of one label", work, addresses, { judging: { scores: false } }),
-    );
-    return await measure(contestants, addresses, options);
+    if (options.seed) await enter((addresses) => startSeed(addresses, 0));
+    await ours("gorkheavy, scores, no overlap", { judging: { scores: true, overlap: false } });
+    await ours("gorkheavy, as it comes", {});
+    await ours("gorkheavy, verdict of one label", { judging: { scores: false } });
+    return await measure(entrants, options);
   } finally {
-    await Promise.all(contestants.map((one) => one.close()));
-    models.kill();
-    await models;
+    await Promise.all(entrants.map((one) => one.close()));
     await rm(work, { recursive: true, force: true });
   }
 }
 
-async function measure(
-  contestants: readonly Contestant[],
-  addresses: Record<string, string>,
-  options: Options,
-): Promise<Row[]> {
-  const readLog = async () => Log.parse(await (await fetch(`${addresses["judge"]}/log`)).json());
-  const seen = contestants.map(() => ({ times: [] as number[], over: [] as number[], calls: 0 }));
+async function startModels({
+  speed,
+  stallRatio,
+}: Options): Promise<{ addresses: Record<string, string>; close(): Promise<void> }> {
+  const script = join(import.meta.dirname, "timed-models.ts");
+  const child = execa("taskset", ["-c", "1", process.execPath, script, `${speed}`, `${stallRatio}`], {
+    buffer: false,
+    reject: false,
+    stderr: "inherit",
+  });
+  const first = await createInterface({ input: child.stdout })[Symbol.asyncIterator]().next();
+  return {
+    addresses: z.record(z.string(), z.string()).parse(JSON.parse(z.string().parse(first.value))),
+    close: async () => {
+      child.kill();
+      await child;
+    },
+  };
+}
+
+async function measure(entrants: readonly Entrant[], options: Options): Promise<Row[]> {
+  const readLog = async (models: string) => Log.parse(await (await fetch(`${models}/log`)).json());
+  const seen = entrants.map(() => ({ times: [] as number[], over: [] as number[], calls: 0 }));
   for (let question = 0; question < options.questions; question++) {
-    for (const [index, contestant] of contestants.entries()) {
+    for (const [index, entrant] of entrants.entries()) {
       const into = seen[index];
       if (into === undefined) continue;
-      await readLog();
-      const ms = await contestant.ask(`Question ${question}: what is the way from here to there, and why that one?`);
-      const log = await readLog();
+      await readLog(entrant.models);
+      const ms = await entrant.ask(`Question ${question}: what is the way from here to there, and why that one?`);
+      const log = await readLog(entrant.models);
       into.times.push(ms);
       into.calls += log.length;
-      const path = criticalPath(log, contestant.name.startsWith("seed"));
+      const path = criticalPath(log, entrant.name.startsWith("seed"));
       if (path !== undefined) into.over.push(ms - path);
     }
   }
-  return contestants.map(({ name }, index) => {
+  return entrants.map(({ name }, index) => {
     const { times, over, calls } = seen[index] ?? { times: [], over: [], calls: 0 };
     return {
       name,

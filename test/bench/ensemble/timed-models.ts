@@ -45,7 +45,7 @@ interface Entry {
 let log: Entry[] = [];
 let calls = 0;
 /** Calls before the first one stalls: nobody can know what is slow before it has seen what is usual. */
-const STEADY = 100;
+const STEADY = 40;
 
 const now = (): number => performance.timeOrigin + performance.now();
 
