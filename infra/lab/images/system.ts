@@ -10,7 +10,8 @@ const SOURCE = join(import.meta.dirname, "../tools/k3s/system");
 /** The archive that {@link buildSystemImages} writes; K3s' releases call it so, too. */
 export const SYSTEM_IMAGES_FILE = "k3s-airgap-images-amd64.tar";
 
-interface SystemImage {
+/** One image and the program in it. */
+export interface SystemImage {
   /** Full name with tag, as the manifests in tools/k3s/internal/deploy/packaged name it. */
   tag: string;
   /** Go package, or path of the module that it is fetched from. */
@@ -22,7 +23,7 @@ interface SystemImage {
 }
 
 /** What the lab's K3s runs beside users' pods: one program an image, no shell, no libraries. */
-const IMAGES: SystemImage[] = [
+export const SYSTEM_IMAGES: SystemImage[] = [
   { tag: "gorkheavy.lab/pause:1", source: "./pause", program: "pause", installedAs: ["pause"] },
   { tag: "gorkheavy.lab/coredns:1.13.1", source: "./coredns", program: "coredns", installedAs: ["coredns"] },
   {
@@ -56,9 +57,9 @@ export async function buildSystemImages(dir: string, report: Report): Promise<vo
   await mkdir(join(work, "bin"), { recursive: true });
   try {
     const flags = ["build", "-v", "-mod=readonly", "-trimpath", "-ldflags", "-s -w", "-o", `${join(work, "bin")}/`];
-    await go([...flags, ...IMAGES.map(({ source }) => source)], SOURCE, report, { CGO_ENABLED: "0" });
+    await go([...flags, ...SYSTEM_IMAGES.map(({ source }) => source)], SOURCE, report, { CGO_ENABLED: "0" });
     const packed = [];
-    for (const { tag, program, installedAs } of IMAGES) {
+    for (const { tag, program, installedAs } of SYSTEM_IMAGES) {
       const rootDir = join(work, program);
       await mkdir(rootDir);
       const [first = program, ...others] = installedAs;

@@ -10,10 +10,13 @@ import (
 	"log"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
 	"time"
+
+	"gorkheavy.dev/lab/k3s/internal/layout"
 )
 
 const (
@@ -101,8 +104,11 @@ func keep(ctx context.Context, part Process) {
 func once(ctx context.Context, part Process) error {
 	path, name := part.Path, part.Path
 	if path == "" {
-		// The binary that runs now, also when the file was replaced meanwhile: an upgrade takes effect at a restart.
-		path, name = "/proc/self/exe", part.Name
+		name = part.Name
+		var err error
+		if path, err = ownName(name); err != nil {
+			return err
+		}
 	}
 	command := exec.CommandContext(ctx, path, part.Args...)
 	command.Args[0] = name
@@ -124,6 +130,23 @@ func once(ctx context.Context, part Process) error {
 		return errors.New("no error")
 	}
 	return err
+}
+
+// ownName makes a link by which this very binary runs under the part's name, so that `ps` and `ss` tell the parts apart. It
+// leads to the binary that runs now, also when the file was replaced meanwhile: an upgrade takes effect at a restart.
+func ownName(name string) (string, error) {
+	path := filepath.Join(layout.RunDir, "bin", name)
+	target := fmt.Sprintf("/proc/%d/exe", os.Getpid())
+	if at, err := os.Readlink(path); err == nil && at == target {
+		return path, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	return path, os.Symlink(target, path)
 }
 
 func copyLines(reader io.Reader, name string) {
