@@ -5,7 +5,11 @@ import type { Logger } from "../support/log.ts";
 import { NATIVE_DIALECT, nativeApi } from "./api/native.ts";
 import { ollamaApi } from "./api/ollama.ts";
 import { OPENAI_DIALECT, openAiApi } from "./api/openai.ts";
+import { openApiDocument } from "./api/openapi.ts";
 import type { Ensemble } from "./ensemble.ts";
+
+/** Version of the native API; raised when a client could break. */
+const API_VERSION = "1.0.0";
 
 /** The service's HTTP face: three dialects, health and metrics. No port: give its `fetch` requests. */
 export function createApp(ensemble: Ensemble, log: Logger): Hono {
@@ -21,6 +25,7 @@ export function createApp(ensemble: Ensemble, log: Logger): Hono {
     const readiness = await ensemble.health.check();
     return readiness.ready ? c.json(readiness) : c.json(readiness, 503, { "retry-after": "2" });
   });
+  app.get("/openapi.json", (c) => c.json(openApiDocument(API_VERSION)));
   app.get("/metrics", async (c) => {
     const { registry } = ensemble.metrics;
     return c.text(await registry.metrics(), 200, { "content-type": registry.contentType });

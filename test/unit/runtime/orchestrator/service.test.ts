@@ -177,6 +177,29 @@ describe("health", () => {
   });
 });
 
+describe("the OpenAPI document", () => {
+  test("comes from the schemas that check the requests", async () => {
+    const { url } = await start();
+    const document: unknown = await (await fetch(`${url}/openapi.json`)).json();
+    expect(document).toMatchObject({
+      openapi: "3.1.0",
+      paths: {
+        "/ask": {
+          post: {
+            requestBody: {
+              content: { "application/json": { schema: { required: ["question"], additionalProperties: false } } },
+            },
+            responses: { 200: {}, 400: {}, 413: {}, 503: {}, 504: {} },
+          },
+        },
+        "/api/chat": { post: {} },
+        "/v1/chat/completions": { post: {} },
+      },
+    });
+    expect(JSON.stringify(document)).not.toContain("$schema");
+  });
+});
+
 describe("each API's errors", () => {
   test("have its own shape", async () => {
     const { url } = await start();
