@@ -19,6 +19,8 @@ export const AskRequest = z.strictObject({
   stream: z.boolean().default(false),
   /** Ask the judge twice, with the answers in opposite orders, and take only what both say. @default false */
   bothOrders: z.boolean().default(false),
+  /** `select`: one model's own words. `synthesize`: the judge's model writes one answer from all of them. @default "select" */
+  mode: z.enum(["select", "synthesize"]).default("select"),
 });
 /** `POST /ask`, defaults filled in. */
 export type AskRequest = z.output<typeof AskRequest>;
@@ -39,8 +41,7 @@ export type Scores = z.output<typeof Scores>;
 
 /** What one member did for one question. */
 export const Stage = z.object({
-  /** `rewrite`, `candidate` or `judge`. */
-  stage: z.enum(["rewrite", "candidate", "judge"]),
+  stage: z.enum(["rewrite", "candidate", "judge", "synthesis"]),
   member: z.string(),
   model: z.string(),
   role: MemberRole,
@@ -71,10 +72,10 @@ export const Stage = z.object({
 /** What one member did for one question. */
 export type Stage = z.output<typeof Stage>;
 
-/** How the winner was found. */
+/** How the winner was found. In a synthesis the winner is the member that wrote it. */
 export const Decision = z.object({
   /** `judge`: by verdict; the other ways name the rule that was used instead. */
-  by: z.enum(["judge", "scores", "only-candidate", "agreement", "resemblance", "member"]),
+  by: z.enum(["judge", "scores", "only-candidate", "agreement", "resemblance", "synthesis"]),
   winner: z.string(),
   model: z.string(),
   /** One sentence for people. */

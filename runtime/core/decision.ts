@@ -15,18 +15,19 @@ import {
 import type { Turn } from "./conversations.ts";
 import type { PlanStage } from "./plan.ts";
 import type { ModelCall } from "./ports.ts";
+import { mergePrompt, usableMerge } from "./synthesis.ts";
 import { saysTheSame } from "./words.ts";
 
 /** What the decision needs of the run that it belongs to. */
 export interface Judging {
-  question: { text: string; turns: readonly Turn[]; bothOrders?: boolean };
+  question: { text: string; turns: readonly Turn[]; bothOrders?: boolean; mode?: "select" | "synthesize" };
   random(): number;
   /** The ballot of those that are judged. */
   ballot(fit: readonly Contender[]): Ballot;
   /** Whether the judge gives scores beside its choice. */
   scores: boolean;
-  call(stage: PlanStage, call: ModelCall): Promise<Attempted>;
-  record(stage: PlanStage, done: Attempted, shortened: boolean, id?: string): Stage;
+  call(stage: PlanStage, call: ModelCall, as?: Stage["stage"]): Promise<Attempted>;
+  record(stage: PlanStage, done: Attempted, shortened: boolean, id?: string, as?: Stage["stage"]): Stage;
   skip(stage: PlanStage, reason: string): void;
 }
 
@@ -37,6 +38,8 @@ export interface Judged {
   why: string;
   /** By member; empty where nobody judged. */
   scores: ReadonlyMap<string, Scores>;
+  /** The answer where it is nobody's own words. Absent: the winner's. */
+  text?: string;
 }
 
 /**
@@ -68,7 +71,34 @@ export async function decide(
       scores: none,
     };
   }
-  return judged(fit.slice(0, MOST_JUDGED), judge, judging);
+  const judgedFit = fit.slice(0, MOST_JUDGED);
+  if (judging.question.mode === "synthesize") {
+    const merged = await synthesize(judgedFit, judge, judging);
+    if (merged !== undefined) return merged;
+  }
+  return judged(judgedFit, judge, judging);
+}
+
+/** One answer from all of them; undefined when it failed or cannot be given to the user, and the usual verdict has to do. */
+async function synthesize(fit: readonly Contender[], judge: PlanStage, judging: Judging): Promise<Judged | undefined> {
+  const { member } = judge;
+  const ballot = judging.ballot(fit);
+  const prompt = mergePrompt(member, judging.question.text, judging.question.turns, ballot);
+  const done = await judging.call(
+    judge,
+    { member, messages: prompt.messages, maxTokens: member.maxTokens },
+    "synthesis",
+  );
+  judging.record(judge, done, prompt.shortened, `${judge.id}#synthesis`, "synthesis");
+  if (done.status !== "ok" || !usableMerge(done.text, ballot.nonce)) return undefined;
+  judging.skip(judge, "its model wrote one answer from all of them");
+  return {
+    by: "synthesis",
+    winner: judge.id,
+    why: `written from ${fit.length} answers`,
+    scores: new Map(),
+    text: done.text,
+  };
 }
 
 async function judged(fit: readonly Contender[], judge: PlanStage, judging: Judging): Promise<Judged> {

@@ -19,6 +19,8 @@ export interface Question {
   system?: string;
   /** Ask the judge twice, in opposite orders. */
   bothOrders?: boolean;
+  /** One model's own words, or one answer that the judge's model writes from all. @default "select" */
+  mode?: "select" | "synthesize";
 }
 
 /** What the ensemble found. */
@@ -129,8 +131,8 @@ class Run {
   }
 
   /** Makes one call, announced to whoever watches. */
-  call(stage: PlanStage, call: ModelCall, deadlineMs: number): Promise<Attempted> {
-    this.#watch({ event: "stage-start", stage: stage.kind, member: stage.member.name, model: stage.member.model });
+  call(stage: PlanStage, call: ModelCall, deadlineMs: number, as: Stage["stage"] = stage.kind): Promise<Attempted> {
+    this.#watch({ event: "stage-start", stage: as, member: stage.member.name, model: stage.member.model });
     const bounds = {
       deadlineMs: Math.min(deadlineMs, this.#began + this.#plan.totalMs),
       mostChars: this.#plan.answerBytes,
@@ -143,11 +145,11 @@ class Run {
   }
 
   /** Turns what happened into a stage of the answer. */
-  record(stage: PlanStage, done: Attempted, shortened: boolean, id = stage.id): Stage {
+  record(stage: PlanStage, done: Attempted, shortened: boolean, id = stage.id, as: Stage["stage"] = stage.kind): Stage {
     const { member } = stage;
     const full = (done.promptTokens ?? 0) + (done.answerTokens ?? 0) >= member.numCtx;
     const made: Stage = {
-      stage: stage.kind,
+      stage: as,
       member: member.name,
       model: member.model,
       role: member.role,
@@ -199,8 +201,8 @@ class Run {
       random: () => this.#ports.random(),
       ballot: (fit) => this.#feed?.ballot(fit) ?? dealBallot(fit, () => this.#ports.random()),
       scores: this.#plan.judging.scores,
-      call: (stage, call) => this.call(stage, call, this.#ports.now() + stage.deadlineMs),
-      record: (stage, done, shortened, id) => this.record(stage, done, shortened, id),
+      call: (stage, call, as) => this.call(stage, call, this.#ports.now() + stage.deadlineMs, as),
+      record: (stage, done, shortened, id, as) => this.record(stage, done, shortened, id, as),
       skip: (stage, reason) => {
         const { member } = stage;
         const base = { stage: stage.kind, member: member.name, model: member.model, role: member.role };
@@ -224,12 +226,13 @@ class Run {
     }
     const winner = fit.find(({ member }) => member === judged.winner);
     const stage = this.#plan.stages.find(({ id }) => id === judged.winner);
-    if (winner === undefined || stage === undefined)
+    const answer = judged.text ?? winner?.text;
+    if (answer === undefined || stage === undefined)
       throw new Fault("internal", "the verdict names nobody of the plan");
     const decision: Decision = { by: judged.by, winner: judged.winner, model: stage.member.model, why: judged.why };
     this.#watch({ event: "decision", decision });
     return {
-      answer: winner.text,
+      answer,
       decision,
       stages: this.stages(),
       turnsShown: this.#turnsShown,

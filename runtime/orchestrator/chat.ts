@@ -19,6 +19,7 @@ export interface AskOptions extends Reach {
   /** Conversation to go on with. Absent: a new one. */
   conversation?: string;
   bothOrders?: boolean;
+  mode?: "select" | "synthesize";
   signal?: AbortSignal;
 }
 
@@ -63,13 +64,13 @@ export async function* askEvents(options: AskOptions): AsyncIterable<AskEvent> {
 }
 
 async function post(options: AskOptions, stream: boolean): Promise<Response> {
-  const { url, fetch = globalThis.fetch, question, user, conversation, bothOrders, signal } = options;
+  const { url, fetch = globalThis.fetch, question, user, conversation, bothOrders, mode, signal } = options;
   let response: Response;
   try {
     response = await fetch(`${url.replace(/\/+$/, "")}/ask`, {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ question, user, conversation, bothOrders, stream }),
+      body: JSON.stringify({ question, user, conversation, bothOrders, mode, stream }),
       signal,
     });
   } catch (cause) {

@@ -76,11 +76,24 @@ export function askCommand(): Command {
     .option("--user <name>", "whose conversation it is")
     .option("--conversation <id>", "conversation to go on with")
     .option("--both-orders", "ask the judge twice, with the answers in opposite orders", false)
+    .addOption(
+      new Option("--mode <mode>", "one model's own words, or one answer written from all").choices([
+        "select",
+        "synthesize",
+      ]),
+    )
     .option("--json", "print every stage, its model, its text and its milliseconds", false)
     .action(
       async (
         question: string,
-        flags: { url: string; user?: string; conversation?: string; bothOrders: boolean; json: boolean },
+        flags: {
+          url: string;
+          user?: string;
+          conversation?: string;
+          bothOrders: boolean;
+          mode?: "select" | "synthesize";
+          json: boolean;
+        },
       ) => {
         try {
           const answer = await ask({ ...flags, question });

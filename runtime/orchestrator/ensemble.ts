@@ -25,6 +25,7 @@ export interface AskInput {
   turns?: readonly Turn[];
   system?: string;
   bothOrders?: boolean;
+  mode?: "select" | "synthesize";
 }
 
 /** What an ensemble is made of, time and chance included, so that tests can give their own. */
@@ -110,7 +111,13 @@ export class Ensemble {
     const release = this.enter();
     const key: ConversationKey = { user: input.user ?? ANONYMOUS, conversation: input.conversation ?? randomUUID() };
     const turns = input.turns ?? this.conversations.recall(key);
-    const question = { text: input.question, turns, system: input.system, bothOrders: input.bothOrders };
+    const question = {
+      text: input.question,
+      turns,
+      system: input.system,
+      bothOrders: input.bothOrders,
+      mode: input.mode,
+    };
     try {
       const outcome = await runPipeline(this.#plan, question, this.#ports, signal, watch);
       if (input.turns === undefined)

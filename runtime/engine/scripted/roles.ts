@@ -3,16 +3,18 @@ import type { EngineMessage } from "../backend.ts";
 import { factFor, placeBefore, placeIn } from "./knowledge.ts";
 
 /** What a scripted model plays, seen from what it is asked. */
-export type ScriptedRole = "rewriter" | "judge" | "coder" | "brief" | "general";
+export type ScriptedRole = "rewriter" | "judge" | "merger" | "coder" | "brief" | "general";
 
 /** First words of the instructions that the orchestrator gives; kept apart from its code on purpose, as any model would only see text. */
 const REWRITER = /^You rewrite questions\./;
 const JUDGE = /^You judge answers\./;
+const MERGER = /^You merge answers\./;
 
 /** The role by the instruction, else by the model's name: coders write code, models below 1B are brief. */
 export function roleOf(model: string, messages: readonly EngineMessage[]): ScriptedRole {
   const system = messages.find(({ role }) => role === "system")?.content ?? "";
   if (JUDGE.test(system)) return "judge";
+  if (MERGER.test(system)) return "merger";
   if (REWRITER.test(system)) return "rewriter";
   if (/coder|code/i.test(model)) return "coder";
   if (/:(0\.\d+b|\d+m)\b/i.test(model)) return "brief";
@@ -26,6 +28,7 @@ export function play(model: string, messages: readonly EngineMessage[]): string 
   if (role === "judge") return JSON.stringify(judge(last));
   const mark = ` (scripted ${model})`;
   if (role === "rewriter") return rewrite(last) + mark;
+  if (role === "merger") return merge(last) + mark;
   return answer(role, last, conversationOf(messages)) + mark;
 }
 
@@ -94,6 +97,15 @@ function judge(prompt: string): { winner: string; scores: Record<string, number[
   const top = rows.filter((row) => total(row) === best);
   const winner = top.length === 1 ? (top[0]?.label ?? "tie") : "tie";
   return { winner, scores: Object.fromEntries(rows.map(({ label, scores }) => [label, scores])) };
+}
+
+/** Merges by taking the answer that it would choose, its own mark left out. */
+function merge(prompt: string): string {
+  const { winner, scores } = judge(prompt);
+  const label = winner === "tie" ? Object.keys(scores)[0] : winner;
+  const chosen =
+    [...prompt.matchAll(ANSWERS)].find((match) => match[1] === label)?.[3] ?? "There was nothing to merge.";
+  return chosen.replace(/\s*\(scripted [^)]*\)$/, "");
 }
 
 function scoresFor(text: string, fact: ReturnType<typeof factFor>): number[] {

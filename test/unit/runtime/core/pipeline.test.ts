@@ -271,6 +271,25 @@ describe("the pipeline", () => {
     expect(fed).toBe(1);
   });
 
+  test("has the judge's model write one answer from all in the mode synthesize, and selects when that fails", async () => {
+    const merging = (say: string) =>
+      fakeWorld((call) => {
+        if (call.messages[0]?.content.startsWith("You merge answers.") === true) return { after: 20, say };
+        return acts[call.member.name] ?? { after: 1, say: verdictFor(call, "A reply by qwen there.") };
+      });
+    const merged = await run(merging("One answer from three."), "Why?", { mode: "synthesize" });
+    expect(merged).toMatchObject({
+      answer: "One answer from three.",
+      decision: { by: "synthesis", winner: "judge", model: "j" },
+    });
+    expect(merged.stages.map(({ stage, status }) => `${stage} ${status}`).slice(-2)).toEqual([
+      "judge skipped",
+      "synthesis ok",
+    ]);
+    const refused = await run(merging("I'm sorry, I can't."), "Why?", { mode: "synthesize" });
+    expect(refused.decision).toMatchObject({ by: "judge", winner: "qwen" });
+  });
+
   test("asks for no scores when told so", async () => {
     const w = world();
     await run(w, "Why?", {}, { ...five, judging: { scores: false } });
