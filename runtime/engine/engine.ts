@@ -20,12 +20,14 @@ export class Engine {
   readonly backend: Backend;
   readonly residency: Residency;
   readonly metrics: EngineMetrics;
+  readonly #log: Logger;
   readonly #adminToken: Buffer | undefined;
   readonly #models: readonly string[];
   #draining = false;
 
   constructor(options: EngineOptions) {
     this.backend = options.backend;
+    this.#log = options.log;
     this.residency = new Residency(options.backend, options.log);
     this.metrics = new EngineMetrics(this.residency);
     this.#models = options.models;
@@ -59,6 +61,7 @@ export class Engine {
     try {
       for await (const piece of model.generate(request, stop.signal)) {
         observe.piece(piece);
+        if (piece.done !== undefined) this.#said(name, piece.done);
         yield piece;
       }
       observe.end("ok");
@@ -75,6 +78,12 @@ export class Engine {
       stop.abort(new Fault("cancelled", "the answer is no longer read"));
       release();
     }
+  }
+
+  #said(model: string, done: NonNullable<GeneratePiece["done"]>): void {
+    const { reason, promptTokens, answerTokens, promptMs, answerMs } = done;
+    const times = { promptMs: Math.round(promptMs), answerMs: Math.round(answerMs) };
+    this.#log.info({ model, reason, promptTokens, answerTokens, ...times }, "generated");
   }
 
   /** @param header the `authorization` header. @throws Fault unauthorized without a token, forbidden with another */

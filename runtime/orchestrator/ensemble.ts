@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { EnsembleConfig, Member } from "../contracts/ensemble-config.ts";
-import type { AskAnswer } from "../contracts/native.ts";
+import type { AskAnswer, Stage } from "../contracts/native.ts";
 import { Conversations, type ConversationKey, type Turn } from "../core/conversations.ts";
 import { Fault, toFault } from "../core/fault.ts";
 import { type Outcome, runPipeline, type Watch } from "../core/pipeline.ts";
@@ -8,6 +8,7 @@ import { planOf, type Plan } from "../core/plan.ts";
 import type { ModelCall, Piece, Ports } from "../core/ports.ts";
 import { Traffic } from "../core/traffic.ts";
 import { monotonicMs, timer } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
 import { EnsembleMetrics } from "./metrics.ts";
 import { Health } from "./health.ts";
 import type { Upstream } from "./upstream.ts";
@@ -33,6 +34,8 @@ export interface EnsembleParts {
   config: EnsembleConfig;
   upstream: Pick<Upstream, "call" | "get" | "close">;
   random?: () => number;
+  /** One line a question: how long, who won, how each stage went. Never words of users or models. */
+  log?: Pick<Logger, "info" | "warn">;
 }
 
 /** The ensemble without its ports: questions in, answers out. */
@@ -41,6 +44,7 @@ export class Ensemble {
   readonly metrics: EnsembleMetrics;
   readonly health: Health;
   readonly conversations: Conversations;
+  readonly #log: EnsembleParts["log"];
   readonly #traffic: Traffic;
   readonly #plan: Plan;
   readonly #ports: Ports;
@@ -48,7 +52,8 @@ export class Ensemble {
   #inFlight = 0;
   #draining = false;
 
-  constructor({ config, upstream, random = Math.random }: EnsembleParts) {
+  constructor({ config, upstream, random = Math.random, log }: EnsembleParts) {
+    this.#log = log;
     this.config = config;
     this.#upstream = upstream;
     this.#plan = planOf(config);
@@ -123,9 +128,14 @@ export class Ensemble {
       if (input.turns === undefined)
         this.conversations.remember(key, { question: input.question, answer: outcome.answer });
       this.metrics.answered(outcome);
-      return answerOf(input.question, key, outcome);
+      const answer = answerOf(input.question, key, outcome);
+      const { by, winner } = answer.decision;
+      this.#log?.info({ id: answer.id, ms: answer.ms, by, winner, stages: answer.stages.map(summaryOf) }, "answered");
+      return answer;
     } catch (error) {
-      this.metrics.failed(toFault(error));
+      const fault = toFault(error);
+      this.metrics.failed(fault);
+      this.#log?.warn({ code: fault.code, stages: fault.stages?.map(summaryOf) }, "not answered");
       throw error;
     } finally {
       release();
@@ -189,6 +199,11 @@ export class Ensemble {
   close(): Promise<void> {
     return this.#upstream.close();
   }
+}
+
+/** A stage in a few words, without any of its own. */
+function summaryOf({ member, status, ms, code }: Stage): string {
+  return `${member} ${status}${code === undefined ? "" : ` (${code})`} ${Math.round(ms)} ms`;
 }
 
 function answerOf(question: string, key: ConversationKey, outcome: Outcome): AskAnswer {

@@ -23,7 +23,7 @@ export async function startOrchestrator(
 ): Promise<RunningOrchestrator> {
   tokenOf(config, env);
   const upstream = new Upstream({ connectMs: config.deadlines.connectMs, env });
-  const ensemble = new Ensemble({ config, upstream });
+  const ensemble = new Ensemble({ config, upstream, log });
   const listening = await listen(createApp(ensemble, log), config.listen.host, config.listen.port);
   const horn = new Horn(ensemble, { origins: config.horn.origins, token: tokenOf(config, env) });
   horn.attach(listening.server);

@@ -64,6 +64,7 @@ export async function benchEnsemble(options: Options): Promise<Row[]> {
     await ours("gorkheavy, scores, no overlap", { judging: { scores: true, overlap: false } });
     await ours("gorkheavy, as it comes", {});
     await ours("gorkheavy, verdict of one label", { judging: { scores: false } });
+    await ours("gorkheavy, one label, no memory", { judging: { scores: false }, memory: { turns: 0 } });
     return await measure(entrants, options);
   } finally {
     await Promise.all(entrants.map((one) => one.close()));
