@@ -58,7 +58,8 @@ export class K3sCluster extends pulumi.ComponentResource implements KubeTarget {
     );
     this.provider = new k8s.Provider(
       name,
-      { kubeconfig: this.kubeconfig },
+      // An `up` that was killed may have made objects without writing them down: the next one takes them over.
+      { kubeconfig: this.kubeconfig, upsertExistingObjects: true },
       { parent: this, dependsOn: [this.server, ...this.agents.values()] },
     );
     this.registerOutputs({ kubeconfig: this.kubeconfig, nodes: [args.server.name, ...this.agents.keys()] });
