@@ -21,6 +21,8 @@ export const AskRequest = z.strictObject({
   bothOrders: z.boolean().default(false),
   /** `select`: one model's own words. `synthesize`: the judge's model writes one answer from all of them. @default "select" */
   mode: z.enum(["select", "synthesize"]).default("select"),
+  /** With `stream`: the words of the first model that speaks come as `draft` events at once, before anybody has judged. @default false */
+  draft: z.boolean().default(false),
 });
 /** `POST /ask`, defaults filled in. */
 export type AskRequest = z.output<typeof AskRequest>;
@@ -118,6 +120,8 @@ export type NativeError = z.output<typeof NativeError>;
 export const AskEvent = z.discriminatedUnion("event", [
   z.object({ event: z.literal("stage-start"), stage: z.string(), member: z.string(), model: z.string() }),
   z.object({ event: z.literal("stage-end"), stage: Stage }),
+  /** More words of one model, provisional: the reply comes as `text` events and may be another one's. */
+  z.object({ event: z.literal("draft"), member: z.string(), model: z.string(), text: z.string() }),
   z.object({ event: z.literal("decision"), decision: Decision }),
   z.object({ event: z.literal("text"), text: z.string() }),
   z.object({ event: z.literal("answer"), answer: AskAnswer }),

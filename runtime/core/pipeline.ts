@@ -9,6 +9,7 @@ import type { Plan, PlanStage } from "./plan.ts";
 import type { ModelCall, Ports } from "./ports.ts";
 import { candidatePrompt, REWRITE_TOKENS, rewriterPrompt, usableRewrite } from "./prompts.ts";
 import { sift } from "./sift.ts";
+import { withoutThoughts } from "./words.ts";
 
 /** One question to the ensemble. */
 export interface Question {
@@ -21,6 +22,8 @@ export interface Question {
   bothOrders?: boolean;
   /** One model's own words, or one answer that the judge's model writes from all. @default "select" */
   mode?: "select" | "synthesize";
+  /** Tell the words of the first candidate that speaks as they come. */
+  draft?: boolean;
 }
 
 /** What the ensemble found. */
@@ -35,7 +38,7 @@ export interface Outcome {
 }
 
 /** What happens while the pipeline runs, for clients that watch. */
-export type Watch = (event: Extract<AskEvent, { event: "stage-start" | "stage-end" | "decision" }>) => void;
+export type Watch = (event: Extract<AskEvent, { event: "stage-start" | "stage-end" | "draft" | "decision" }>) => void;
 
 /**
  * Runs a plan for one question: every stage starts when what it needs has ended, failures are stages and not exceptions.
@@ -78,6 +81,8 @@ class Run {
   readonly #began: number;
   readonly #stages = new Map<string, Stage>();
   readonly #feed: JudgeFeed | undefined;
+  /** Who writes the draft, and what of it was told. */
+  #draft: { by: string; told: string } | undefined;
   #rewritten: string | undefined;
   #turnsShown: number;
 
@@ -137,11 +142,23 @@ class Run {
       deadlineMs: Math.min(deadlineMs, this.#began + this.#plan.totalMs),
       mostChars: this.#plan.answerBytes,
       signal: this.#signal,
-      ...(stage.kind === "candidate" && this.#feed !== undefined
-        ? { wrote: (text: string) => this.#feed?.wrote(stage.id, text) }
-        : {}),
+      ...(stage.kind === "candidate" ? { wrote: (text: string) => this.wrote(stage, text) } : {}),
     };
     return attempt(call, bounds, this.#ports, this.#ports.traffic);
+  }
+
+  /** A candidate has written so much. */
+  private wrote(stage: PlanStage, text: string): void {
+    this.#feed?.wrote(stage.id, text);
+    if (this.#question.draft !== true) return;
+    const words = withoutThoughts(text);
+    if (words === "") return;
+    this.#draft ??= { by: stage.id, told: "" };
+    // A call that was begun anew says other words: what was told stands, and no more comes of it.
+    if (this.#draft.by !== stage.id || !words.startsWith(this.#draft.told)) return;
+    const more = words.slice(this.#draft.told.length);
+    this.#draft.told = words;
+    if (more !== "") this.#watch({ event: "draft", member: stage.member.name, model: stage.member.model, text: more });
   }
 
   /** Turns what happened into a stage of the answer. */

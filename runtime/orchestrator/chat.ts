@@ -20,6 +20,8 @@ export interface AskOptions extends Reach {
   conversation?: string;
   bothOrders?: boolean;
   mode?: "select" | "synthesize";
+  /** Has `askEvents` give the words of the first model that speaks at once. */
+  draft?: boolean;
   signal?: AbortSignal;
 }
 
@@ -64,13 +66,13 @@ export async function* askEvents(options: AskOptions): AsyncIterable<AskEvent> {
 }
 
 async function post(options: AskOptions, stream: boolean): Promise<Response> {
-  const { url, fetch = globalThis.fetch, question, user, conversation, bothOrders, mode, signal } = options;
+  const { url, fetch = globalThis.fetch, question, user, conversation, bothOrders, mode, draft, signal } = options;
   let response: Response;
   try {
     response = await fetch(`${url.replace(/\/+$/, "")}/ask`, {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ question, user, conversation, bothOrders, mode, stream }),
+      body: JSON.stringify({ question, user, conversation, bothOrders, mode, draft, stream }),
       signal,
     });
   } catch (cause) {
@@ -167,6 +169,7 @@ export function describe(event: AskEvent): string {
       return `  ${event.stage.member}: ${event.stage.status} after ${Math.round(event.stage.ms)} ms${event.stage.reason === undefined ? "" : `, ${event.stage.reason}`}\n`;
     case "decision":
       return `  ${event.decision.winner} (${event.decision.model}) won: ${event.decision.why}\n`;
+    case "draft":
     case "text":
     case "answer":
     case "error":

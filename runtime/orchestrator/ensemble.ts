@@ -27,6 +27,7 @@ export interface AskInput {
   system?: string;
   bothOrders?: boolean;
   mode?: "select" | "synthesize";
+  draft?: boolean;
 }
 
 /** What an ensemble is made of, time and chance included, so that tests can give their own. */
@@ -122,6 +123,7 @@ export class Ensemble {
       system: input.system,
       bothOrders: input.bothOrders,
       mode: input.mode,
+      draft: input.draft,
     };
     try {
       const outcome = await runPipeline(this.#plan, question, this.#ports, signal, watch);

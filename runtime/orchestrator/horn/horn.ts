@@ -148,8 +148,8 @@ function serve(session: Session, frame: HornRequest, outlet: Outlet): void {
       case "hello":
         throw new Fault("invalid_request", "type: hello was said already");
       case "ask": {
-        const { question, user, conversation, bothOrders, mode } = frame;
-        session.ask(frame.id, { question, user, conversation, bothOrders, mode });
+        const { question, user, conversation, bothOrders, mode, draft } = frame;
+        session.ask(frame.id, { question, user, conversation, bothOrders, mode, draft });
         return;
       }
       case "cancel":

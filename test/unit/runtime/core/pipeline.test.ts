@@ -290,6 +290,19 @@ describe("the pipeline", () => {
     expect(refused.decision).toMatchObject({ by: "judge", winner: "qwen" });
   });
 
+  test("tells the words of the first candidate that speaks as they come, when asked to, and of no other", async () => {
+    const w = world();
+    w.ports.call = trickling(w.ports, "llama", 5);
+    const told: string[] = [];
+    const plan = planOf(EnsembleConfigSchema.parse(five));
+    const question = { text: "Why?", turns: [], draft: true };
+    await runPipeline(plan, question, w.ports, new AbortController().signal, (event) => {
+      if (event.event === "draft") told.push(`${event.member}: ${event.text}`);
+    });
+    expect(new Set(told.map((one) => one.split(":")[0]))).toEqual(new Set(["qwen-small"]));
+    expect(told.map((one) => one.slice("qwen-small: ".length)).join("")).toBe("Some words of small.");
+  });
+
   test("asks for no scores when told so", async () => {
     const w = world();
     await run(w, "Why?", {}, { ...five, judging: { scores: false } });

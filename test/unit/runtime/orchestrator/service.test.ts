@@ -57,6 +57,22 @@ describe("the native API", () => {
     expect(words.join("")).toBe("An answer by llama here.");
   });
 
+  test("streams a draft at once, when asked to, before the answer is known", async () => {
+    const { url, mocks } = await start({
+      llama: { prefillMs: 300 },
+      qwen: { prefillMs: 300 },
+      promptimizer: { fault: () => "500" },
+    });
+    const text = await (await post(url, "/ask", { question: "Why?", stream: true, draft: true })).text();
+    const events = [...text.matchAll(/^data: (.*)$/gm)].map(([, data = ""]) => AskEvent.parse(JSON.parse(data)));
+    const names = events.map(({ event }) => event);
+    expect(names.indexOf("draft")).toBeLessThan(names.indexOf("decision"));
+    const draft = events.flatMap((event) => (event.event === "draft" ? [event] : []));
+    expect(draft.every(({ member }) => member === "qwen-small")).toBe(true);
+    expect(draft.map((event) => event.text).join("")).toBe("An answer by qwen-small here.");
+    expect(mocks.judge.calls.length).toBeGreaterThan(0);
+  });
+
   test("remembers the last turns of a conversation, apart by user", async () => {
     const { url, mocks } = await start();
     const ask = (question: string, user: string) =>
