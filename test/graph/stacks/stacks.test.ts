@@ -61,7 +61,7 @@ test("workers get the directory of the weights before any pod, and the server do
   const steps = graph.all.filter((r) => r.type === "gorkheavy:ssh:RemoteStep" && r.name.endsWith("-model-store"));
   expect(steps.map((step) => step.name)).toEqual(["k3s-worker-1-model-store", "k3s-worker-2-model-store"]);
   const command = graph.named("k3s-worker-1-model-store", "command:remote:Command");
-  expect(command.inputs["create"]).toContain("install -d -m 0750 -o 1000 -g 1000 /var/lib/gorkheavy/models");
+  expect(command.inputs["stdin"]).toMatch(/install -d -m 0750 -o 1000 -g 1000 .*\/var\/lib\/gorkheavy\/models/);
   expect(graph.named("opus", "gorkheavy:ensemble:Ensemble").options.dependsOn).toEqual(
     expect.arrayContaining([command.urn]),
   );
