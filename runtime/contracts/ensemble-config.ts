@@ -100,6 +100,15 @@ export const EnsembleConfigSchema = z
         port: z.int().min(0).max(65_535).default(8080),
       })
       .prefault({}),
+    /** How long the last candidates are waited for once two others (or the quorum, if larger) have answered. */
+    patience: z
+      .strictObject({
+        /** At least so long, ms. */
+        leastMs: Millis.default(3_000),
+        /** And at least so many times what the others took. */
+        ratio: z.number().min(0).max(100).default(1),
+      })
+      .prefault({}),
     judging: z
       .strictObject({
         /** The judge gives each answer five scores beside its choice; some sixty tokens instead of a few. */

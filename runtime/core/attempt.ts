@@ -32,6 +32,8 @@ export interface Bounds {
   mostChars: number;
   /** Aborts when the question is cancelled. */
   signal: AbortSignal;
+  /** Aborts when the call is no longer waited for, though its deadline has not come. Absent: never. */
+  hurry?: AbortSignal;
   /** Told of the whole text so far each time it has grown. */
   wrote?: (text: string) => void;
 }
@@ -87,24 +89,26 @@ class Attempt {
 
   async run(): Promise<Attempted> {
     const { member } = this.#call;
-    const { signal, deadlineMs } = this.#bounds;
+    const { signal, deadlineMs, hurry } = this.#bounds;
     let timedOut = false;
     const cancel = (): void => this.#stop.abort(signal.reason);
     signal.addEventListener("abort", cancel, { once: true });
-    const clear = this.#ports.timer(Math.max(0, deadlineMs - this.#startedMs), () => {
+    const expire = (): void => {
       timedOut = true;
-      this.#stop.abort(
-        new Fault("deadline_exceeded", `${member.name} did not finish in time`, { member: member.name }),
-      );
-    });
+      this.#stop.abort(OVER);
+    };
+    const clear = this.#ports.timer(Math.max(0, deadlineMs - this.#startedMs), expire);
+    hurry?.addEventListener("abort", expire, { once: true });
+    if (hurry?.aborted === true) expire();
     try {
       const leg = await this.answered();
       return this.ended(leg.cut === true ? "cut" : "ok", leg);
     } catch (error) {
       const leg = this.#legs.toSorted((a, b) => b.text.length - a.text.length)[0];
       if (timedOut) {
-        const ms = Math.round(deadlineMs - this.#startedMs);
-        const fault = new Fault("deadline_exceeded", `no whole answer within ${ms} ms`, { member: member.name });
+        const ms = Math.round(this.#ports.now() - this.#startedMs);
+        const why = hurry?.aborted === true ? ", and the others had answered" : "";
+        const fault = new Fault("deadline_exceeded", `no whole answer within ${ms} ms${why}`, { member: member.name });
         return this.ended(withoutThoughts(leg?.text ?? "") === "" ? "timeout" : "cut", leg, fault);
       }
       if (signal.aborted) return this.ended("cancelled", leg);
@@ -112,6 +116,7 @@ class Attempt {
     } finally {
       clear();
       signal.removeEventListener("abort", cancel);
+      hurry?.removeEventListener("abort", expire);
       this.#stop.abort(OVER);
       for (const leg of this.#legs) leg.stop.abort(OVER);
     }

@@ -5,10 +5,11 @@ import { decide, type Judged } from "./decision.ts";
 import { Fault } from "./fault.ts";
 import { dealBallot, MOST_JUDGED } from "./judging.ts";
 import { JudgeFeed } from "./overlap.ts";
+import { noAnswerMessage, roundMs, stageOf } from "./stage.ts";
 import type { Plan, PlanStage } from "./plan.ts";
 import type { ModelCall, Ports } from "./ports.ts";
 import { candidatePrompt, REWRITE_TOKENS, rewriterPrompt, usableRewrite } from "./prompts.ts";
-import { sift } from "./sift.ts";
+import { sift, unfitness } from "./sift.ts";
 import { withoutThoughts } from "./words.ts";
 
 /** One question to the ensemble. */
@@ -25,6 +26,9 @@ export interface Question {
   /** Tell the words of the first candidate that speaks as they come. */
   draft?: boolean;
 }
+
+/** When a question that nobody answered may be asked again, s: about what a pod takes to come back. */
+const NO_ANSWER_RETRY_SECONDS = 5;
 
 /** What the ensemble found. */
 export interface Outcome {
@@ -81,6 +85,10 @@ class Run {
   readonly #began: number;
   readonly #stages = new Map<string, Stage>();
   readonly #feed: JudgeFeed | undefined;
+  /** Aborts when the last candidates are no longer waited for. */
+  readonly #hurry = new AbortController();
+  #answered = 0;
+  #calm: () => void = () => undefined;
   /** Who writes the draft, and what of it was told. */
   #draft: { by: string; told: string } | undefined;
   #rewritten: string | undefined;
@@ -109,6 +117,7 @@ class Run {
   /** Ends what nobody waits for any more. */
   close(): void {
     this.#feed?.close();
+    this.#calm();
   }
 
   /** Runs a rewrite or a candidate to its end. */
@@ -123,7 +132,10 @@ class Run {
     const from = stage.kind === "candidate" ? this.#began : this.#ports.now();
     const done = await this.call(stage, { member, messages: prompt.messages, maxTokens }, from + stage.deadlineMs);
     const recorded = this.record(stage, done, prompt.shortened);
-    if (!rewrite) this.#feed?.finished(stage.id, done.status === "ok" ? done.text : undefined);
+    if (!rewrite) {
+      this.#feed?.finished(stage.id, done.status === "ok" ? done.text : undefined);
+      if (done.status === "ok") this.hurry(done.text);
+    }
     if (!rewrite || done.status !== "ok") return;
     this.#rewritten = usableRewrite(text, done.text);
     if (this.#rewritten === undefined) {
@@ -142,9 +154,20 @@ class Run {
       deadlineMs: Math.min(deadlineMs, this.#began + this.#plan.totalMs),
       mostChars: this.#plan.answerBytes,
       signal: this.#signal,
-      ...(stage.kind === "candidate" ? { wrote: (text: string) => this.wrote(stage, text) } : {}),
+      ...(stage.kind === "candidate"
+        ? { hurry: this.#hurry.signal, wrote: (text: string) => this.wrote(stage, text) }
+        : {}),
     };
     return attempt(call, bounds, this.#ports, this.#ports.traffic);
+  }
+
+  /** Enough have answered: the others get as long again as these took, and no longer. */
+  private hurry(text: string): void {
+    if (unfitness({ member: "", text, cut: false }) !== undefined) return;
+    const { patience, quorum } = this.#plan;
+    if (++this.#answered !== Math.max(2, quorum)) return;
+    const waitMs = Math.max(patience.leastMs, patience.ratio * (this.#ports.now() - this.#began));
+    this.#calm = this.#ports.timer(waitMs, () => this.#hurry.abort());
   }
 
   /** A candidate has written so much. */
@@ -163,25 +186,7 @@ class Run {
 
   /** Turns what happened into a stage of the answer. */
   record(stage: PlanStage, done: Attempted, shortened: boolean, id = stage.id, as: Stage["stage"] = stage.kind): Stage {
-    const { member } = stage;
-    const full = (done.promptTokens ?? 0) + (done.answerTokens ?? 0) >= member.numCtx;
-    const made: Stage = {
-      stage: as,
-      member: member.name,
-      model: member.model,
-      role: member.role,
-      status: done.status,
-      text: done.text,
-      ms: round(done.endedMs - done.startedMs),
-      startedMs: round(done.startedMs - this.#began),
-      attempts: done.attempts,
-      ...(done.hedged ? { hedged: true } : {}),
-      ...(done.firstTokenMs === undefined ? {} : { firstTokenMs: round(done.firstTokenMs - done.startedMs) }),
-      ...(done.promptTokens === undefined ? {} : { promptTokens: done.promptTokens }),
-      ...(done.answerTokens === undefined ? {} : { answerTokens: done.answerTokens }),
-      ...(shortened || full ? { truncated: true } : {}),
-      ...(done.fault === undefined ? {} : { reason: done.fault.message, code: done.fault.code }),
-    };
+    const made = stageOf({ kind: as, member: stage.member, beganMs: this.#began, done, shortened });
     this.#stages.set(id, made);
     this.#watch({ event: "stage-end", stage: made });
     return made;
@@ -228,7 +233,7 @@ class Run {
           status: "skipped",
           text: "",
           ms: 0,
-          startedMs: round(this.#ports.now() - this.#began),
+          startedMs: roundMs(this.#ports.now() - this.#began),
           attempts: 0,
           reason,
         });
@@ -253,7 +258,7 @@ class Run {
       decision,
       stages: this.stages(),
       turnsShown: this.#turnsShown,
-      ms: round(this.#ports.now() - this.#began),
+      ms: roundMs(this.#ports.now() - this.#began),
     };
   }
 
@@ -267,25 +272,11 @@ class Run {
   }
 
   private noAnswer(got: number): Fault {
-    const candidates = this.stages().filter(({ stage }) => stage === "candidate");
-    const said = candidates.map((one) => `${one.member} (${one.model}): ${one.reason ?? one.status}`).join("; ");
-    const wanted = this.#plan.quorum;
-    const head =
-      got === 0
-        ? `none of the ${candidates.length} candidate models gave an answer`
-        : `${got} of the ${candidates.length} candidate models gave an answer, want ${wanted}`;
-    return this.fault(
-      "no_answer",
-      `${head}: ${said}. See that these model servers run and are loaded, then ask again`,
-      5,
-    );
+    const message = noAnswerMessage(this.stages(), got, this.#plan.quorum);
+    return this.fault("no_answer", message, NO_ANSWER_RETRY_SECONDS);
   }
 
   private fault(code: "no_answer" | "cancelled", message: string, retryAfterSeconds?: number): Fault {
     return new Fault(code, message, { stages: this.stages(), retryAfterSeconds });
   }
-}
-
-function round(ms: number): number {
-  return Math.max(0, Math.round(ms * 100) / 100);
 }

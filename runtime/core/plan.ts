@@ -22,6 +22,8 @@ export interface Plan {
   readonly quorum: number;
   /** Longest answer kept from one member, bytes of UTF-8. */
   readonly answerBytes: number;
+  /** How long the last candidates are waited for. */
+  readonly patience: EnsembleConfig["patience"];
   /** How the judge works. */
   readonly judging: EnsembleConfig["judging"];
 }
@@ -37,6 +39,7 @@ export function planOf(config: EnsembleConfig): Plan {
     totalMs: deadlines.totalMs,
     quorum: config.quorum,
     answerBytes: config.limits.answerBytes,
+    patience: config.patience,
     judging: config.judging,
     stages: [
       ...rewrite.map(

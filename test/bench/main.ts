@@ -8,12 +8,12 @@ const show = (ms: number | undefined): string => (ms === undefined || Number.isN
 
 function print(title: string, rows: readonly Row[], baseline: string | undefined): void {
   const base = rows.find(({ name }) => name === baseline)?.p50;
-  const lines = rows.map(({ name, p50, p99, overP50, overP99, calls }) => {
+  const lines = rows.map(({ name, p50, p99, firstP50, overP50, overP99, calls }) => {
     const ratio = base === undefined ? "-" : (base / p50).toFixed(2);
-    return `| ${name} | ${show(p50)} | ${show(p99)} | ${(p99 / p50).toFixed(2)} | ${show(overP50)} | ${show(overP99)} | ${calls.toFixed(2)} | ${ratio} |`;
+    return `| ${name} | ${show(p50)} | ${show(p99)} | ${(p99 / p50).toFixed(2)} | ${show(firstP50)} | ${show(overP50)} | ${show(overP99)} | ${calls.toFixed(2)} | ${ratio} |`;
   });
   process.stdout.write(
-    `\n${title}\n\n| who | p50 ms | p99 ms | p99/p50 | over the models p50 | p99 | calls a question | times faster |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n${lines.join("\n")}\n`,
+    `\n${title}\n\n| who | p50 ms | p99 ms | p99/p50 | first word p50 | over the models p50 | p99 | calls a question | times faster |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n${lines.join("\n")}\n`,
   );
 }
 

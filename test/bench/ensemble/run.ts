@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { execa } from "execa";
 import { z } from "zod";
 import { renderEnsembleConfig, type EnsembleConfigInput } from "../../../runtime/contracts/ensemble-config.ts";
-import { ask } from "../../../runtime/orchestrator/chat.ts";
+import { askEvents } from "../../../runtime/orchestrator/chat.ts";
 import { type Contestant, startSeed } from "./seed.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
@@ -19,6 +19,8 @@ export interface Row {
   /** Time above the slowest way through the models' own times. Absent where it was not measured. */
   overP50?: number;
   overP99?: number;
+  /** To the first word that a user sees: of the draft where there is one. */
+  firstP50: number;
   /** Calls that models got, for each question. */
   calls: number;
 }
@@ -94,26 +96,30 @@ async function startModels({
 
 async function measure(entrants: readonly Entrant[], options: Options): Promise<Row[]> {
   const readLog = async (models: string) => Log.parse(await (await fetch(`${models}/log`)).json());
-  const seen = entrants.map(() => ({ times: [] as number[], over: [] as number[], calls: 0 }));
+  const seen = entrants.map(() => ({ times: [] as number[], first: [] as number[], over: [] as number[], calls: 0 }));
   for (let question = 0; question < options.questions; question++) {
     for (const [index, entrant] of entrants.entries()) {
       const into = seen[index];
       if (into === undefined) continue;
       await readLog(entrant.models);
-      const ms = await entrant.ask(`Question ${question}: what is the way from here to there, and why that one?`);
+      const { ms, firstMs } = await entrant.ask(
+        `Question ${question}: what is the way from here to there, and why that one?`,
+      );
       const log = await readLog(entrant.models);
       into.times.push(ms);
+      into.first.push(firstMs);
       into.calls += log.length;
       const path = criticalPath(log, entrant.name.startsWith("seed"));
       if (path !== undefined) into.over.push(ms - path);
     }
   }
   return entrants.map(({ name }, index) => {
-    const { times, over, calls } = seen[index] ?? { times: [], over: [], calls: 0 };
+    const { times, first, over, calls } = seen[index] ?? { times: [], first: [], over: [], calls: 0 };
     return {
       name,
       p50: percentile(times, 50),
       p99: percentile(times, 99),
+      firstP50: percentile(first, 50),
       overP50: percentile(over, 50),
       overP99: percentile(over, 99),
       calls: calls / options.questions,
@@ -176,8 +182,13 @@ async function startOurs(
       name,
       ask: async (question) => {
         const began = performance.now();
-        await ask({ url, question, conversation: "bench" });
-        return performance.now() - began;
+        let firstMs: number | undefined;
+        for await (const event of askEvents({ url, question, conversation: "bench", draft: true })) {
+          if (event.event === "draft" || event.event === "text") firstMs ??= performance.now() - began;
+          if (event.event === "error") throw new Error(event.error.message);
+        }
+        const ms = performance.now() - began;
+        return { ms, firstMs: firstMs ?? ms };
       },
       close: async () => {
         child.kill();

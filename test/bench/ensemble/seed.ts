@@ -10,8 +10,8 @@ const AIOHTTP = "aiohttp==3.9.1";
 /** One contestant: takes a question, says what it took. */
 export interface Contestant {
   name: string;
-  /** @returns ms from the question to the whole reply */
-  ask(question: string): Promise<number>;
+  /** @returns ms from the question to the whole reply, and to the first word that a user sees of any answer */
+  ask(question: string): Promise<{ ms: number; firstMs: number }>;
   close(): Promise<void>;
 }
 
@@ -39,7 +39,10 @@ export async function startSeed(addresses: Record<string, string>, core: number)
       for (;;) {
         const line = await lines.next();
         if (line.done === true) throw new Error("the seed's script ended; its own words are above");
-        if (line.value === "END") return performance.now() - began;
+        if (line.value !== "END") continue;
+        // It prints a reply only when all of it is there.
+        const ms = performance.now() - began;
+        return { ms, firstMs: ms };
       }
     },
     close: async () => {

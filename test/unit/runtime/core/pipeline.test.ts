@@ -17,6 +17,7 @@ const five: EnsembleConfigInput = {
   ],
   deadlines: { rewriteMs: 1_000, candidatesMs: 10_000, judgeMs: 5_000, totalMs: 20_000 },
   judging: { overlap: false },
+  patience: { leastMs: 60_000 },
 };
 
 /** A verdict for whoever says this text. */
@@ -199,6 +200,25 @@ describe("the pipeline", () => {
     });
     expect(w.calls.find(({ call }) => call.member.name === "llama")?.aborted).toBe(true);
     expect(outcome.ms).toBe(10_050);
+  });
+
+  test("waits for the last one only as long again as two others took", async () => {
+    const w = world({ llama: { hang: true } });
+    const outcome = await run(w, "Why?", {}, { ...five, patience: { leastMs: 300, ratio: 1 } });
+    expect(outcome.stages.find(({ member }) => member === "llama")).toMatchObject({
+      status: "timeout",
+      ms: 1_400,
+      reason: "no whole answer within 1400 ms, and the others had answered",
+    });
+    expect(outcome.ms).toBe(1_450);
+    expect(w.calls.find(({ call }) => call.member.name === "llama")?.aborted).toBe(true);
+    const slow = await run(
+      world({ llama: { after: 1_300, say: "An answer by llama here." } }),
+      "Why?",
+      {},
+      { ...five, patience: { leastMs: 1, ratio: 1 } },
+    );
+    expect(slow.stages.find(({ member }) => member === "llama")?.status).toBe("ok");
   });
 
   test("begins a call anew once when its connection breaks", async () => {
