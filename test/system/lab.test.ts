@@ -128,8 +128,8 @@ describe.sequential("a lab", () => {
       "candidate",
       "candidate",
       "candidate",
+      "judge",
       "rewrite",
-      "verdict",
     ]);
     for (const stage of whole.stages) expect(stage.ms).toBeGreaterThan(0);
   });

@@ -5,11 +5,9 @@ import { buildSystemImages } from "../images/system.ts";
 import { cached, type Report } from "./cache.ts";
 import { digestIn, download, downloadText, Unreachable } from "./download.ts";
 import { goVersion } from "./go.ts";
-import { buildK3s } from "./k3s.ts";
+import { buildK3s, K3S_VERSION } from "./k3s.ts";
 import type { Resolved } from "./resolve.ts";
 
-/** The K3s version that the stack pins; the lab's own build carries the same number. */
-export const K3S_VERSION = "v1.34.2+k3s1";
 /** Source: https://docs.k3s.io/installation/airgap, "manually download the binary". */
 const RELEASES = "https://github.com/k3s-io/k3s/releases/download";
 
@@ -81,7 +79,7 @@ async function sourceDigest(): Promise<string> {
   const hash = createHash("sha256");
   const root = join(import.meta.dirname, "k3s");
   const names = (await readdir(root, { recursive: true, withFileTypes: true }))
-    .filter((e) => e.isFile())
+    .filter((e) => e.isFile() && !e.name.endsWith("_test.go"))
     .map((e) => join(e.parentPath, e.name));
   for (const file of names.sort()) hash.update(file.slice(root.length)).update(await readFile(file));
   for (const file of [join(import.meta.dirname, "k3s.ts"), join(import.meta.dirname, "../images/system.ts")])

@@ -4,8 +4,8 @@ import { sha256 } from "../images/archive.ts";
 import type { Report } from "./cache.ts";
 import { go } from "./go.ts";
 
-/** What the lab's own K3s says it is: the version of upstream Kubernetes that its go.mod pins, with K3s' suffix. */
-const VERSION = "v1.34.2+k3s1";
+/** The K3s version that the lab runs. The lab's own build says so too: upstream Kubernetes at the version that its go.mod pins, with K3s' suffix. */
+export const K3S_VERSION = "v1.34.2+k3s1";
 
 /** Where Kubernetes keeps the version that its programs print. Source: k8s.io/component-base/version/base.go. */
 const VERSION_PACKAGE = "k8s.io/component-base/version";
@@ -19,9 +19,9 @@ const SOURCE = join(import.meta.dirname, "k3s");
  * @throws Error with the compiler's last lines
  */
 export async function buildK3s(dir: string, report: Report): Promise<void> {
-  const [major = "", minor = ""] = VERSION.slice(1).split(".");
+  const [major = "", minor = ""] = K3S_VERSION.slice(1).split(".");
   const values = {
-    gitVersion: VERSION,
+    gitVersion: K3S_VERSION,
     gitMajor: major,
     gitMinor: minor,
     gitTreeState: "clean",
