@@ -6,6 +6,8 @@ import { Command } from "commander";
 import { execa } from "execa";
 import { z } from "zod";
 import { goVersion } from "../infra/lab/tools/go.ts";
+import { ensurePrograms } from "../infra/lab/tools/packages.ts";
+import { resolvePulumi } from "../infra/lab/tools/pulumi.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const VitestReport = z.looseObject({
@@ -59,7 +61,7 @@ const parts: Part[] = [
         join(root, "infra/lab/tools/k3s"),
       ),
   },
-  { name: "system", missing: systemMissing, run: () => vitest("test/system.config.ts") },
+  { name: "system", missing: systemMissing, run: system },
 ];
 
 const { only } = new Command("test")
@@ -100,6 +102,15 @@ async function systemMissing(): Promise<string | undefined> {
   return undefined;
 }
 
+/** Installs and builds what the system tests need, then runs them. */
+async function system(): Promise<Outcome> {
+  const report = (line: string) => console.log(line);
+  await ensurePrograms({ install: true, report });
+  const pulumi = await resolvePulumi(report);
+  console.log(`pulumi ${pulumi.version}: ${pulumi.source}`);
+  return vitest("test/system.config.ts", { GORKHEAVY_PULUMI: pulumi.path });
+}
+
 /** Runs commands one after the other; each counts as one test. */
 async function commands(list: string[][], cwd = root): Promise<Outcome> {
   const outcome: Outcome = { passed: 0, failed: 0, skipped: [] };
@@ -117,14 +128,14 @@ async function commands(list: string[][], cwd = root): Promise<Outcome> {
   return outcome;
 }
 
-async function vitest(config: string): Promise<Outcome> {
+async function vitest(config: string, env: Record<string, string> = {}): Promise<Outcome> {
   const dir = await mkdtemp(join(tmpdir(), "gorkheavy-test-"));
   try {
     const file = join(dir, "report.json");
     const { exitCode } = await execa(
       "vitest",
       ["run", "--config", config, "--reporter=default", "--reporter=json", `--outputFile.json=${file}`],
-      { cwd: root, stdio: "inherit", reject: false },
+      { cwd: root, stdio: "inherit", reject: false, env },
     );
     const report = VitestReport.parse(JSON.parse(await readFile(file, "utf8")));
     const left = report.numPendingTests + report.numTodoTests;
