@@ -16,7 +16,15 @@ import {
 } from "../../runtime/contracts/catalogue.ts";
 import { type HostState, readHost, readRemains } from "../support/host.ts";
 import { eventually, TestLab } from "../support/lab.ts";
-import { DeploymentList, NAMESPACE, NodeList, readyMembers, readyNodes, ServiceList } from "./lab/kubernetes.ts";
+import {
+  DeploymentList,
+  NAMESPACE,
+  NodeList,
+  PodList,
+  readyMembers,
+  readyNodes,
+  ServiceList,
+} from "./lab/kubernetes.ts";
 
 const lab = new TestLab("systest");
 const places = labOf(lab.name);
@@ -155,9 +163,11 @@ describe.sequential("a lab", () => {
       await everyoneReady();
     }
     await lab.kubectl("-n", NAMESPACE, "scale", "deployment", ...candidates, "--replicas=0");
-    await eventually("candidates gone", 60_000, async () =>
-      (await readyMembers(lab)).length === MEMBERS.length - 3 ? true : undefined,
-    );
+    // A pod that is ending still answers what reaches it: they must be gone, not only leaving.
+    await eventually("candidates gone", 90_000, async () => {
+      const { items } = await lab.get(PodList, "pods", "-n", NAMESPACE, "-l", `app in (${candidates.join(",")})`);
+      return items.length === 0 ? true : undefined;
+    });
     const failed = await lab.run(["ask", "What is the capital of France?"], { mayFail: true });
     expect(failed.exitCode).toBe(1);
     for (const name of candidates) expect(failed.all).toContain(name);

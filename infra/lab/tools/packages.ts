@@ -4,7 +4,7 @@ import { execa } from "execa";
 import type { Report } from "./cache.ts";
 
 /** A program of the operating system that the lab calls, and the Debian and Ubuntu package that brings it. */
-interface SystemProgram {
+export interface SystemProgram {
   program: string;
   package: string;
   for: string;
@@ -36,12 +36,14 @@ export async function missingPrograms(
  * @throws Error naming each program, its package and the command that installs them
  */
 export async function ensurePrograms(options: {
+  /** @default SYSTEM_PROGRAMS */
+  programs?: readonly SystemProgram[];
   install: boolean;
   report: Report;
   env?: NodeJS.ProcessEnv;
   osRelease?: string;
 }): Promise<string[]> {
-  const missing = await missingPrograms(SYSTEM_PROGRAMS, options.env);
+  const missing = await missingPrograms(options.programs ?? SYSTEM_PROGRAMS, options.env);
   if (missing.length === 0) return [];
   const packages = [...new Set(missing.map((m) => m.package))];
   const listing = missing.map((m) => `${m.program} (package ${m.package}, for ${m.for})`).join(", ");
