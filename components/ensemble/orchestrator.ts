@@ -147,8 +147,10 @@ function deploymentFor(
                 failureThreshold: 6,
                 timeoutSeconds: 5,
               },
+              // Not /readyz, which is false while too few models can answer: taken out of its Service, it could no longer say so,
+              // and callers would see a refused connection. The init container has waited for the models before it starts.
               readinessProbe: {
-                httpGet: { path: "/readyz", port: ORCHESTRATOR_PORT, scheme: "HTTP" },
+                httpGet: { path: "/healthz", port: ORCHESTRATOR_PORT, scheme: "HTTP" },
                 initialDelaySeconds: 0,
                 periodSeconds: 2,
                 failureThreshold: 3,

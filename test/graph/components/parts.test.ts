@@ -139,7 +139,7 @@ test("an orchestrator alone, for models that run elsewhere", async () => {
   expect([...(container.command ?? []), ...(container.args ?? [])].join(" ")).toBe(
     "node /app/gorkheavy.mjs serve --config /etc/gorkheavy/ensemble.yaml --port 8080",
   );
-  expect(container.readinessProbe?.httpGet).toMatchObject({ path: "/readyz", port: 8080 });
+  expect(container.readinessProbe?.httpGet).toMatchObject({ path: "/healthz", port: 8080 });
   expect(deployment.spec.template.spec.initContainers?.[0]?.args?.[0]).toContain("https://models.example/v1/health");
 });
 
