@@ -1,5 +1,6 @@
 import type { AskEvent, Decision, Stage } from "../contracts/native.ts";
-import { attempt, type Attempted } from "./attempt.ts";
+import { attempt } from "./attempt.ts";
+import type { Attempted } from "./attempted.ts";
 import type { Turn } from "./conversations.ts";
 import { decide, type Judged } from "./decision.ts";
 import { Fault } from "./fault.ts";

@@ -1,6 +1,6 @@
 import type { Member } from "../contracts/ensemble-config.ts";
 import type { Stage } from "../contracts/native.ts";
-import type { Attempted } from "./attempt.ts";
+import type { Attempted } from "./attempted.ts";
 
 /** What a stage of an answer is made from. */
 export interface StageParts {

@@ -1,5 +1,5 @@
 import type { Member } from "../contracts/ensemble-config.ts";
-import type { Attempted } from "./attempt.ts";
+import type { Attempted } from "./attempted.ts";
 import { Breaker, type BreakerLimits } from "./breaker.ts";
 import { Fault } from "./fault.ts";
 
