@@ -1,5 +1,5 @@
 import type { Decision, Scores, Stage } from "../contracts/native.ts";
-import type { Attempted } from "./attempt.ts";
+import type { Attempted } from "./attempted.ts";
 import {
   bestByScores,
   type Ballot,
