@@ -4,7 +4,7 @@ import { execa } from "execa";
 import type { Lab } from "../lab.ts";
 import { isolated } from "../nodes/isolation.ts";
 import { resolveK3s } from "../tools/k3s-release.ts";
-import { readOutputs } from "./outputs.ts";
+import { kubectlEnv, readOutputs } from "./outputs.ts";
 
 /** Commands that run inside the lab's network, on this terminal; the process ends with their exit code. */
 export const inside = {
@@ -12,7 +12,7 @@ export const inside = {
   async kubectl(lab: Lab, args: string[]): Promise<void> {
     await readOutputs(lab);
     const k3s = await resolveK3s(() => {});
-    await run(lab, [k3s.path, "kubectl", "--kubeconfig", lab.kubeconfigFile, ...args]);
+    await run(lab, [k3s.path, "kubectl", "--kubeconfig", lab.kubeconfigFile, ...args], { env: kubectlEnv(lab) });
   },
 
   /** SSH to a node by name, with its host key pinned. @throws Error naming the nodes there are */

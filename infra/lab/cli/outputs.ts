@@ -42,10 +42,15 @@ export async function readOutputs(lab: Lab): Promise<KeptOutputs> {
   return KeptOutputs.parse(JSON.parse(text));
 }
 
+/** Keeps kubectl's discovery cache with the lab, not in the user's `~/.kube`. Source: kubectl, `--cache-dir`, KUBECACHEDIR. */
+export function kubectlEnv(lab: Lab): Record<string, string> {
+  return { KUBECACHEDIR: join(lab.stateDir, "kube-cache") };
+}
+
 /** Runs kubectl inside the lab's network and gives its standard output. */
 export async function kubectl(lab: Lab, k3sPath: string, args: string[]): Promise<string> {
   const [program = "", ...rest] = isolated(lab.name, [k3sPath, "kubectl", "--kubeconfig", lab.kubeconfigFile, ...args]);
-  return (await execa(program, rest, { stdin: "ignore" })).stdout;
+  return (await execa(program, rest, { stdin: "ignore", env: kubectlEnv(lab) })).stdout;
 }
 
 /** Name and port of the orchestrator's Service; components/ensemble/orchestrator.ts. */
