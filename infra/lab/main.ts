@@ -37,7 +37,12 @@ const lab = () => labOf(program.opts<{ name: string }>().name);
 const choices = () => ({ install: install(), settings: program.opts<{ set: Record<string, unknown> }>().set });
 const install = () => program.opts<{ install: boolean }>().install;
 
-program.action(async () => {
+program.argument("[nothing...]").action(async (words: string[]) => {
+  const [word] = words;
+  if (word !== undefined) {
+    const known = program.commands.map((command) => command.name()).join(", ");
+    throw new Error(`command: got ${JSON.stringify(word)}, want one of ${known}, or none (up, then one question).`);
+  }
   await up(lab(), choices(), terminal);
   await ask(lab(), FIRST_QUESTION, {}, terminal);
 });

@@ -96,6 +96,7 @@ export function engineRequest(
  * @throws Error that names who has it: another command, or a datacentre that another checkout started
  */
 export async function holdLab(lab: Lab, purpose: string): Promise<() => Promise<void>> {
+  requireRoot();
   const release = await acquireLock(lab.operationLock, purpose).catch((error: unknown) => {
     if (!(error instanceof LockHeld)) throw error;
     throw new Error(
@@ -113,6 +114,20 @@ export async function holdLab(lab: Lab, purpose: string): Promise<() => Promise<
     );
   }
   return release;
+}
+
+/** @throws Error on another system than Linux, or without root */
+function requireRoot(): void {
+  if (process.platform !== "linux") {
+    throw new Error(
+      `system: got ${process.platform}, want Linux: the lab's machines are Linux containers. Run it in a Linux VM.`,
+    );
+  }
+  if (process.getuid?.() !== 0) {
+    throw new Error(
+      `user: got id ${process.getuid?.()}, want root: the lab makes network namespaces and boots machines. Run it with sudo.`,
+    );
+  }
 }
 
 async function ensureDatacentre(lab: Lab, material: Material, to: Terminal): Promise<void> {
