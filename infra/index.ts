@@ -11,6 +11,7 @@ export {
   planAddresses,
   type PlannedNode,
 } from "./proxmox/address-plan.ts";
+export { checkHosts } from "./proxmox/host-check.ts";
 export { type Host, type HostArgs, HostPool, type HostPoolArgs, tokenProblem } from "./proxmox/host-pool.ts";
 export { macAddressOf } from "./proxmox/mac-address.ts";
 export { K3S_PORTS, NodeVm, type NodeVmArgs } from "./proxmox/node-vm.ts";

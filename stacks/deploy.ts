@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { Ensemble, NODE_STORE_PATH } from "../components/index.ts";
 import type { AddressPlan, Host, K3sNodeArgs } from "../infra/index.ts";
 import {
+  checkHosts,
   HostKey,
   HostPool,
   K3sCluster,
@@ -43,13 +44,16 @@ const MODEL_STORE_SCRIPT = `install -d -m 0750 -o 1000 -g 1000 ${NODE_STORE_PATH
 
 /**
  * The whole way: hosts, image, machines, K3s, ensemble. The same for the lab and for machines on a desk; what differs is in the settings.
+ * Outside previews every host is asked first, so that a bad one ends it before anything is made.
  * @param tokens Proxmox API token by host name.
+ * @throws ArgsError that lists what is wrong with the hosts
  */
-export function deploy(settings: Settings, tokens: ReadonlyMap<string, string>): StackOutputs {
+export async function deploy(settings: Settings, tokens: ReadonlyMap<string, string>): Promise<StackOutputs> {
+  const hosts = hostsOf(settings, tokens);
+  await checkHosts([...hosts.values()]);
   const commands = new command.Provider("commands");
   const steps: pulumi.ComponentResourceOptions = { providers: { command: commands } };
   const plan = planAddresses({ ...settings.network, nodes: settings.nodes });
-  const hosts = hostsOf(settings, tokens);
   const image = new UbuntuImage("ubuntu", { ...settings.image, hosts: [...hosts.values()] });
   const clientKey = new HostKey("operator-key", {}, steps);
 

@@ -2,6 +2,7 @@ import * as proxmox from "@muhlba91/pulumi-proxmoxve";
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 import { ArgsError, childName, HostName, later, parseArgs } from "../args.ts";
+import { checkHosts } from "./host-check.ts";
 
 /**
  * `user@realm!tokenname=uuid`. Source: Proxmox VE administration guide, "API Tokens"; the provider's own pattern is looser
@@ -100,6 +101,11 @@ export class HostPool extends pulumi.ComponentResource {
   /** The hosts, in the order given. */
   get hosts(): readonly Host[] {
     return [...this.#hosts.values()];
+  }
+
+  /** Asks every host whether it can be built on; see {@link checkHosts}. @throws ArgsError that lists every problem */
+  check(): Promise<void> {
+    return checkHosts(this.hosts, this);
   }
 
   /** A host by its name. @throws ArgsError naming the hosts that there are */

@@ -58,7 +58,7 @@ export interface StubResult {
 
 /** Resource type (or call token) to answer. */
 export type Stubs = Record<string, (resource: Registration) => StubResult>;
-/** Call token to answer. */
+/** Call token to answer. A stub that throws is a provider that fails. */
 export type Calls = Record<string, (inputs: Record<string, unknown>) => Record<string, unknown>>;
 
 /** Settings of one recorded run. */
@@ -300,7 +300,15 @@ class RecordingMonitor {
       return;
     }
     const inputs = decode(req.getArgs()?.toJavaScript() ?? {}).inputs;
-    const returned = asWire(call(inputs));
+    let returned: unknown;
+    try {
+      returned = asWire(call(inputs));
+    } catch (error) {
+      // What a stub throws is what the provider answered; of a failed call the SDK reads gRPC's `details`.
+      const problem = error instanceof Error ? error : new Error(String(error));
+      reply(Object.assign(problem, { details: problem.message }));
+      return;
+    }
     reply(null, { getReturn: () => ({ toJavaScript: () => returned }), getFailuresList: () => [] });
   }
 

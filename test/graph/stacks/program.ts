@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
-import type { RecordedGraph, Stubs } from "../../support/graph.ts";
+import type { Calls, RecordedGraph, Stubs } from "../../support/graph.ts";
 import { settled, startGraph } from "../../support/graph.ts";
 import type { StackOutputs } from "../../../stacks/deploy.ts";
 import program from "../../../stacks/index.ts";
@@ -45,6 +45,20 @@ export const WORLD: Stubs = {
   }),
 };
 
+/** The function that asks a host for its datastores. */
+export const GET_DATASTORES = "proxmoxve:index/getDatastores:getDatastores";
+
+/** What every host of {@link WORLD} answers when it is asked. */
+export const HOSTS_ANSWER: Calls = {
+  [GET_DATASTORES]: ({ nodeName }) => ({
+    nodeName,
+    datastores: [
+      { id: "local", contentTypes: ["import", "iso", "snippets"], active: true, enabled: true },
+      { id: "local-lvm", contentTypes: ["images", "rootdir"], active: true, enabled: true },
+    ],
+  }),
+};
+
 const StackFile = z.object({ config: z.looseObject({ "gorkheavy:settings": z.record(z.string(), z.unknown()) }) });
 
 /** The committed settings of a stack. */
@@ -56,10 +70,12 @@ export async function committedSettings(stack: string): Promise<Record<string, u
 /** Runs the stacks' own program against recorded providers. */
 export async function runStack(
   settings: unknown,
-  options: { preview?: boolean; token?: string } = {},
+  options: { preview?: boolean; token?: string; calls?: Calls } = {},
 ): Promise<{ graph: RecordedGraph; outputs: StackOutputs }> {
   const graph = await startGraph(WORLD, {
     preview: options.preview ?? false,
+    // A preview asks no host: a call there would have no stub and fail.
+    calls: options.calls ?? (options.preview === true ? {} : HOSTS_ANSWER),
     config: {
       "gorkheavy:settings": JSON.stringify(settings),
       "gorkheavy:proxmoxApiToken": options.token ?? TOKEN_CANARY,
