@@ -99,10 +99,14 @@ function storeProblems(
   }
   const missing = needed.filter((type) => !store.contentTypes.includes(type));
   if (missing.length === 0) return [];
+  const other = found.find((candidate) => needed.every((type) => candidate.contentTypes.includes(type)));
   const wanted = [...store.contentTypes, ...missing].join(",");
+  const fix =
+    other === undefined
+      ? `run \`pvesm set ${id} --content ${wanted}\` on the host, or name another`
+      : `set it to ${other.id}, which does`;
   return [
-    `${got}, which holds ${store.contentTypes.join(", ")}, want one that also holds ${missing.join(" and ")}; ` +
-      `run \`pvesm set ${id} --content ${wanted}\` on the host, or name another`,
+    `${got}, which holds ${store.contentTypes.join(", ")}, want one that also holds ${missing.join(" and ")}; ${fix}`,
   ];
 }
 
@@ -147,7 +151,8 @@ export function failureProblem(host: CheckedHost, failure: string): string {
 /** The provider's own words on one line, without a token. */
 function reasonOf(failure: string): string {
   const line = failure
-    .replace(/^.*?\bfailed: /s, "")
+    // What the engine puts before it.
+    .replace(/^.*?\bgetDatastores\b.*?(failed|returned an error): /s, "")
     .replace(TOKEN, "(token)")
     .replaceAll(/\s+/g, " ")
     .trim();

@@ -33,6 +33,9 @@ const storagesSchema = z.array(
   }),
 );
 
+/** How long a host may take to list its datastores, in milliseconds: a program waits for its open calls even after it failed. */
+const LIST_TIMEOUT_MS = 10_000;
+
 type Invoke = (args: Properties, client: PveClient, signal: AbortSignal) => Promise<Properties>;
 
 /** The provider's functions that the lab has, by token. */
@@ -63,7 +66,14 @@ export const functions: Record<string, Invoke> = {
     const [failure] = checkShape(args, object({ nodeName: text }, ["nodeName"]));
     if (failure !== undefined) throw new Error(`getDatastores: ${failure.property}: ${failure.reason}`);
     const nodeName = z.string().parse(plainOf(args["nodeName"]));
-    const storages = storagesSchema.parse(await client.get(`nodes/${nodeName}/storage`, undefined, signal));
+    const limit = AbortSignal.timeout(LIST_TIMEOUT_MS);
+    const listed = client.get(`nodes/${nodeName}/storage`, undefined, AbortSignal.any([signal, limit]));
+    const storages = storagesSchema.parse(
+      await listed.catch((cause: unknown) => {
+        if (!limit.aborted) throw cause;
+        throw new Error(`timeout: no answer within ${String(LIST_TIMEOUT_MS / 1000)} s`, { cause });
+      }),
+    );
     return {
       nodeName,
       datastores: storages.map((storage) => ({

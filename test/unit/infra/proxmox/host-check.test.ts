@@ -39,6 +39,12 @@ test.each([
   wanted.forEach((pattern, index) => expect(problems[index]).toMatch(pattern));
 });
 
+test("names another that holds what is needed", () => {
+  expect(datastoreProblems({ ...host, imageDatastore: "local-lvm" }, [local, lvm])).toEqual([
+    'hosts.tc1.imageDatastore: got "local-lvm", which holds images, rootdir, want one that also holds import and iso; set it to local, which does',
+  ]);
+});
+
 test.each([
   [
     "tls: failed to verify certificate: x509: certificate signed by unknown authority",
@@ -55,6 +61,17 @@ test.each([
   ["timeout: no answer within 12 s", /tc1\.endpoint: .*timeout/],
   ["something that nobody has seen before", /tc1\.endpoint: .*something that nobody has seen before/],
 ])("says what to do about: %s", (failure, wanted) => {
-  expect(failureProblem(host, `Invoking \`x\` failed: ${failure}\nroot@pam!a=hush-1`)).toMatch(wanted);
+  expect(
+    failureProblem(
+      host,
+      `invocation of proxmoxve:index/getDatastores:getDatastores returned an error: ${failure}\nroot@pam!a=hush-1`,
+    ),
+  ).toMatch(wanted);
   expect(failureProblem(host, `${failure}\nroot@pam!a=hush-1`)).not.toMatch(/hush|\n/);
+});
+
+test("leaves out what the engine puts before the provider's words", () => {
+  const said =
+    "invocation of proxmoxve:index/getDatastores:getDatastores returned an error: connect: connection refused";
+  expect(failureProblem(host, said)).toContain("does not answer as wanted (connect: connection refused); want");
 });
