@@ -34,7 +34,8 @@ function installPackages() {
     stdio: ["ignore", "pipe", "pipe"],
     encoding: "utf8",
     // The Pulumi SDKs' install scripts look for provider plugins on GitHub; the lab brings its own.
-    env: { ...process.env, PULUMI_SKIP_PLUGIN_INSTALL: "true" },
+    // llama.cpp comes prebuilt with its package: its script would fetch and compile it where it finds none.
+    env: { ...process.env, PULUMI_SKIP_PLUGIN_INSTALL: "true", NODE_LLAMA_CPP_SKIP_DOWNLOAD: "true" },
   });
   if (npm.error)
     fail(`packages: npm could not be started (${npm.error.message}). Install npm and run the command again.`);
