@@ -6,6 +6,7 @@ import { execa } from "execa";
 import { z } from "zod";
 import { renderEnsembleConfig, type EnsembleConfigInput } from "../../../runtime/contracts/ensemble-config.ts";
 import { askEvents } from "../../../runtime/orchestrator/chat.ts";
+import { percentile } from "../machine.ts";
 import { type Contestant, startSeed } from "./seed.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
@@ -138,12 +139,6 @@ function criticalPath(log: z.output<typeof Log>, seed: boolean): number | undefi
     : Math.max(took("promptimizer") + took("qwen-small"), took("qwen"), took("llama"));
   const path = answers + took("judge");
   return Number.isNaN(path) ? undefined : path;
-}
-
-/** The p-th percentile by nearest rank. */
-export function percentile(values: readonly number[], p: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.ceil((sorted.length * p) / 100) - 1)] ?? Number.NaN;
 }
 
 async function startOurs(
