@@ -43,7 +43,7 @@ export type Scores = z.output<typeof Scores>;
 
 /** What one member did for one question. */
 export const Stage = z.object({
-  stage: z.enum(["rewrite", "candidate", "judge", "synthesis"]),
+  stage: z.enum(["rewrite", "candidate", "note", "judge", "synthesis"]),
   member: z.string(),
   model: z.string(),
   role: MemberRole,

@@ -9,7 +9,7 @@ import { JudgeFeed } from "./overlap.ts";
 import { noAnswerMessage, roundMs, stageOf } from "./stage.ts";
 import type { Plan, PlanStage } from "./plan.ts";
 import type { ModelCall, Ports } from "./ports.ts";
-import { candidatePrompt, REWRITE_TOKENS, rewriterPrompt, usableRewrite } from "./prompts.ts";
+import { candidatePrompt, type Prompt, REWRITE_TOKENS, rewriterPrompt, usableRewrite } from "./prompts.ts";
 import { sift, unfitness } from "./sift.ts";
 import { withoutThoughts } from "./words.ts";
 
@@ -63,7 +63,12 @@ export async function runPipeline(
     const known = ended.get(stage.id);
     if (known !== undefined) return known;
     const needs = plan.stages.filter(({ id }) => stage.needs.includes(id)).map(start);
-    const begun = needs.length === 0 ? run.stage(stage) : Promise.all(needs).then(() => run.stage(stage));
+    const begun =
+      stage.reserve !== undefined
+        ? run.reserve(stage, stage.reserve, needs)
+        : needs.length === 0
+          ? run.stage(stage)
+          : Promise.all(needs).then(() => run.stage(stage));
     ended.set(stage.id, begun);
     return begun;
   };
@@ -85,14 +90,17 @@ class Run {
   readonly #watch: Watch;
   readonly #began: number;
   readonly #stages = new Map<string, Stage>();
-  readonly #feed: JudgeFeed | undefined;
+  #feed: JudgeFeed | undefined;
   /** Aborts when the last candidates are no longer waited for. */
   readonly #hurry = new AbortController();
   #answered = 0;
+  /** Answers that could be given to the user, those of one word among them. */
+  #usable = 0;
   #calm: () => void = () => undefined;
   /** Who writes the draft, and what of it was told. */
   #draft: { by: string; told: string } | undefined;
-  #rewritten: string | undefined;
+  /** Usable rewrites, by stage. */
+  readonly #rewritten = new Map<string, string>();
   #turnsShown: number;
 
   constructor(plan: Plan, question: Question, ports: Ports, signal: AbortSignal, watch: Watch, began: number) {
@@ -104,7 +112,9 @@ class Run {
     this.#began = began;
     this.#turnsShown = question.turns.length;
     const judge = plan.stages.find(({ kind }) => kind === "judge")?.member;
-    const candidates = plan.stages.filter(({ kind }) => kind === "candidate").map(({ id }) => id);
+    const candidates = plan.stages
+      .filter(({ kind, reserve }) => kind === "candidate" && reserve === undefined)
+      .map(({ id }) => id);
     const feeds =
       judge !== undefined && plan.judging.overlap && candidates.length > 1 && candidates.length <= MOST_JUDGED;
     this.#feed = feeds ? new JudgeFeed({ judge, candidates, question, ports }) : undefined;
@@ -121,31 +131,65 @@ class Run {
     this.#calm();
   }
 
-  /** Runs a rewrite or a candidate to its end. */
+  /** Starts a stage that is held back, or skips it where the others gave answers enough. */
+  async reserve(stage: PlanStage, { afterMs, why }: { afterMs: number; why: string }, needs: Promise<void>[]) {
+    let clear = (): void => undefined;
+    const late = new Promise<void>((resolve) => {
+      clear = this.#ports.timer(afterMs, resolve);
+    });
+    await Promise.race([Promise.all(needs), late]);
+    clear();
+    if (this.#usable >= this.#plan.quorum) {
+      this.skip(stage, why);
+      return;
+    }
+    // What was dealt and fed knows nothing of those who come now.
+    this.#feed?.close();
+    this.#feed = undefined;
+    await this.stage(stage);
+  }
+
+  /** Runs a stage that is no judge to its end. */
   async stage(stage: PlanStage): Promise<void> {
-    const { member } = stage;
-    const { text, turns, system } = this.#question;
-    const rewrite = stage.kind === "rewrite";
-    const words = stage.words === "rewritten" ? (this.#rewritten ?? text) : text;
-    const prompt = rewrite ? rewriterPrompt(member, text, turns) : candidatePrompt(member, words, turns, system);
-    if (!rewrite) this.#turnsShown = Math.min(this.#turnsShown, prompt.turnsShown);
-    const maxTokens = rewrite ? Math.min(REWRITE_TOKENS, member.maxTokens) : member.maxTokens;
-    const from = stage.kind === "candidate" ? this.#began : this.#ports.now();
+    const { member, kind } = stage;
+    const prompt = this.prompt(stage);
+    if (kind === "candidate") this.#turnsShown = Math.min(this.#turnsShown, prompt.turnsShown);
+    const maxTokens = kind === "rewrite" ? Math.min(REWRITE_TOKENS, member.maxTokens) : member.maxTokens;
+    const from = kind === "candidate" ? this.#began : this.#ports.now();
     const done = await this.call(stage, { member, messages: prompt.messages, maxTokens }, from + stage.deadlineMs);
     const recorded = this.record(stage, done, prompt.shortened);
-    if (!rewrite) {
+    if (kind === "candidate") {
       this.#feed?.finished(stage.id, done.status === "ok" ? done.text : undefined);
       if (done.status === "ok") this.hurry(done.text);
     }
-    if (!rewrite || done.status !== "ok") return;
-    this.#rewritten = usableRewrite(text, done.text);
-    if (this.#rewritten === undefined) {
-      this.#stages.set(stage.id, {
-        ...recorded,
-        status: "dropped",
-        reason: "not usable as a question; the user's own words were used",
-      });
+    if (kind !== "rewrite" || done.status !== "ok") return;
+    const rewritten = usableRewrite(this.#question.text, done.text);
+    if (rewritten !== undefined) {
+      this.#rewritten.set(stage.id, rewritten);
+      return;
     }
+    this.#stages.set(stage.id, {
+      ...recorded,
+      status: "dropped",
+      reason: "not usable as a question; the user's own words were used",
+    });
+  }
+
+  /** What a stage is asked. */
+  private prompt(stage: PlanStage): Prompt {
+    const { text, turns, system } = this.#question;
+    if (stage.prompt !== undefined) {
+      const said = (id: string): string | undefined => {
+        const made = this.#stages.get(id);
+        return made?.status === "ok" ? made.text : undefined;
+      };
+      return stage.prompt({ question: text, turns, said });
+    }
+    const rewrite = stage.needs.findLast((id) => this.#rewritten.has(id));
+    const words = stage.words === "rewritten" && rewrite !== undefined ? (this.#rewritten.get(rewrite) ?? text) : text;
+    return stage.kind === "rewrite"
+      ? rewriterPrompt(stage.member, words, turns)
+      : candidatePrompt(stage.member, words, turns, system);
   }
 
   /** Makes one call, announced to whoever watches. */
@@ -164,7 +208,9 @@ class Run {
 
   /** Enough have answered: the others get as long again as these took, and no longer. */
   private hurry(text: string): void {
-    if (unfitness({ member: "", text, cut: false }) !== undefined) return;
+    const unfit = unfitness({ member: "", text, cut: false });
+    if (unfit === undefined || unfit === "one word") this.#usable++;
+    if (unfit !== undefined) return;
     const { patience, quorum } = this.#plan;
     if (++this.#answered !== Math.max(2, quorum)) return;
     const waitMs = Math.max(patience.leastMs, patience.ratio * (this.#ports.now() - this.#began));
@@ -226,20 +272,27 @@ class Run {
       scores: this.#plan.judging.scores,
       call: (stage, call, as) => this.call(stage, call, this.#ports.now() + stage.deadlineMs, as),
       record: (stage, done, shortened, id, as) => this.record(stage, done, shortened, id, as),
-      skip: (stage, reason) => {
-        const { member } = stage;
-        const base = { stage: stage.kind, member: member.name, model: member.model, role: member.role };
-        this.#stages.set(stage.id, {
-          ...base,
-          status: "skipped",
-          text: "",
-          ms: 0,
-          startedMs: roundMs(this.#ports.now() - this.#began),
-          attempts: 0,
-          reason,
-        });
-      },
+      skip: (stage, reason) => this.skip(stage, reason),
     };
+  }
+
+  /** A stage that was not needed. */
+  private skip(stage: PlanStage, reason: string): void {
+    const { member, kind } = stage;
+    const made: Stage = {
+      stage: kind,
+      member: member.name,
+      model: member.model,
+      role: member.role,
+      status: "skipped",
+      text: "",
+      ms: 0,
+      startedMs: roundMs(this.#ports.now() - this.#began),
+      attempts: 0,
+      reason,
+    };
+    this.#stages.set(stage.id, made);
+    if (stage.reserve !== undefined) this.#watch({ event: "stage-end", stage: made });
   }
 
   private outcome(judged: Judged, fit: readonly { member: string; text: string }[]): Outcome {
