@@ -143,7 +143,7 @@ async function answer(
   response: ServerResponse,
 ): Promise<void> {
   const fault = behaviour.fault(call, number);
-  const wire = call.path === "/v1/chat/completions" ? openAi(model) : ollama(model, call.path);
+  const wire = wireOf(call.path, model);
   const json = (status: number, value: unknown, headers = {}): unknown =>
     response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(value));
   if (fault === "stall") return;
@@ -177,12 +177,19 @@ async function answer(
   if (!response.destroyed) response.end(wire.end(words.length));
 }
 
-interface Wire {
+/** How one API writes an answer. */
+export interface Wire {
+  /** Content type of a streamed answer. */
   type: string;
   piece(text: string): string;
   end(tokens: number): string;
   error(message: string): string;
   whole(text: string, tokens: number): unknown;
+}
+
+/** The way in which a path's API writes the answers of a model. */
+export function wireOf(path: string, model: string): Wire {
+  return path === "/v1/chat/completions" ? openAi(model) : ollama(model, path);
 }
 
 function ollama(model: string, path: string): Wire {
