@@ -2,9 +2,10 @@
 // defaults. Each benchmark has a folder and a command of its own. test/bench/RESULTS.md keeps what was measured, with its command.
 import { Command } from "commander";
 import { ensembleBench } from "./ensemble/command.ts";
+import { gatewaysBench } from "./gateways/command.ts";
 import { describeMachine } from "./machine.ts";
 
-const BENCHES = [ensembleBench];
+const BENCHES = [ensembleBench, gatewaysBench];
 
 const program = new Command("bench").description("benchmarks side by side with peers").showHelpAfterError();
 for (const bench of BENCHES) program.addCommand(bench());

@@ -1,0 +1,44 @@
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { bundle } from "../../../runtime/bundle.mjs";
+import { renderEnsembleConfig } from "../../../runtime/contracts/ensemble-config.ts";
+import { freePort, type Gateway, type GatewayOptions, MODEL, startPinned } from "./gateway.ts";
+
+const name = "gorkheavy";
+
+/** The orchestrator as its container starts it: one bundled file and Node. */
+export const gorkheavy: Gateway = {
+  name,
+  async prepare() {
+    const dir = await mkdtemp(join(tmpdir(), "gorkheavy-bench-bundle-"));
+    const entry = join(dir, "gorkheavy.mjs");
+    await bundle(entry);
+    return {
+      name,
+      async start(options) {
+        const port = await freePort();
+        const file = join(options.work, "ensemble.yaml");
+        await writeFile(file, configText(options));
+        return startPinned({ name, core: options.core, url: `http://127.0.0.1:${port}` }, [
+          ...[process.execPath, entry, "serve", "--config", file, "--port", `${port}`, "--log-level", "error"],
+        ]);
+      },
+    };
+  },
+};
+
+function configText({ upstreams, timeoutMs }: GatewayOptions): string {
+  return renderEnsembleConfig({
+    members: upstreams.map((url, index) => ({
+      name: index === 0 ? MODEL : `fallback-${index}`,
+      role: "candidate" as const,
+      url,
+      api: "openai" as const,
+      model: MODEL,
+    })),
+    // The peers have no such bound unless one is set.
+    limits: { concurrent: 4096 },
+    ...(timeoutMs === undefined ? {} : { deadlines: { candidatesMs: timeoutMs, totalMs: timeoutMs } }),
+  });
+}

@@ -1,0 +1,66 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { execa } from "execa";
+import { stringify } from "yaml";
+import { cached } from "../../../infra/lab/tools/cache.ts";
+import { freePort, type Gateway, type GatewayOptions, MODEL, startPinned } from "./gateway.ts";
+
+/** Newest whose pinned dependencies PyPI had when this was written. Never 1.82.7 or 1.82.8: both carried a back door (March 2026). */
+const VERSION = "1.102.4";
+const name = `LiteLLM ${VERSION}`;
+
+/** LiteLLM's proxy, in a Python environment of its own. */
+export const litellm: Gateway = {
+  name,
+  async prepare(report) {
+    const { dir } = await cached(
+      "bench-litellm",
+      VERSION,
+      async (into, say) => {
+        say(`installing litellm[proxy] ${VERSION} from PyPI; minutes, once`);
+        await execa("python3", ["-m", "venv", into]);
+        const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--prefer-binary"];
+        await execa(join(into, "bin/python"), [...pip, `litellm[proxy]==${VERSION}`]);
+      },
+      { report },
+    );
+    // The environment is moved into its place once it is whole, so its scripts name a folder that is gone: its modules are run instead.
+    const python = join(dir, "bin/python");
+    return {
+      name,
+      async start(options) {
+        const port = await freePort();
+        const file = join(options.work, "litellm.yaml");
+        await writeFile(file, stringify(litellmConfig(options)));
+        return startPinned(
+          {
+            name,
+            core: options.core,
+            url: `http://127.0.0.1:${port}`,
+            headers: { authorization: "Bearer no-key-needed" },
+            // The price list comes with the package; without this it is downloaded at every start.
+            env: { LITELLM_LOCAL_MODEL_COST_MAP: "True", LITELLM_LOG: "ERROR" },
+          },
+          [
+            ...[python, "-c", "from litellm import run_server; run_server()", "--config", file],
+            ...["--host", "127.0.0.1", "--port", `${port}`, "--num_workers", "1", "--telemetry", "False"],
+          ],
+        );
+      },
+    };
+  },
+};
+
+/** One model; each further upstream is a fallback of the one before, with two retries. Source: docs.litellm.ai/docs/proxy/reliability. */
+function litellmConfig({ upstreams, timeoutMs }: GatewayOptions): unknown {
+  const nameOf = (index: number): string => (index === 0 ? MODEL : `fallback-${index}`);
+  const others = upstreams.slice(1).map((_, index) => nameOf(index + 1));
+  return {
+    model_list: upstreams.map((url, index) => ({
+      model_name: nameOf(index),
+      litellm_params: { model: `openai/${MODEL}`, api_base: `${url}/v1`, api_key: "no-key-needed" },
+    })),
+    ...(others.length === 0 ? {} : { litellm_settings: { num_retries: 2, fallbacks: [{ [MODEL]: others }] } }),
+    ...(timeoutMs === undefined ? {} : { router_settings: { timeout: timeoutMs / 1000 } }),
+  };
+}
