@@ -1,5 +1,6 @@
 import { parse, stringify } from "yaml";
 import { z } from "zod";
+import { HornConfigSchema } from "./horn-config.ts";
 
 /** What a member does for the ensemble. */
 export const MemberRole = z.enum(["rewriter", "candidate", "judge"]);
@@ -143,17 +144,7 @@ export const EnsembleConfigSchema = z
       })
       .prefault({}),
     /** The WebSocket `/horn`. */
-    horn: z
-      .strictObject({
-        /** Origins of browsers' pages that may connect, such as `https://console.example`. Programs send no origin and are let in. */
-        origins: z.array(z.url({ protocol: /^https?$/ }).transform((origin) => new URL(origin).origin)).default([]),
-        /** Environment variable that holds the token clients must show. Absent: none is asked for. Never the token itself. */
-        tokenEnv: z
-          .string()
-          .regex(/^[A-Z][A-Z0-9_]*$/, "want the name of an environment variable such as HORN_TOKEN")
-          .optional(),
-      })
-      .prefault({}),
+    horn: HornConfigSchema.prefault({}),
     limits: z
       .strictObject({
         /** Largest request body, bytes. */

@@ -5,3 +5,4 @@ export * from "./native.ts";
 export * from "./ollama.ts";
 export * from "./openai.ts";
 export * from "./horn.ts";
+export * from "./horn-config.ts";

@@ -4,6 +4,7 @@ import { listen, type Listening } from "../support/listen.ts";
 import type { Logger } from "../support/log.ts";
 import { createApp } from "./app.ts";
 import { Ensemble } from "./ensemble.ts";
+import { oneToken } from "./horn/guard.ts";
 import { Horn } from "./horn/horn.ts";
 import { Upstream } from "./upstream.ts";
 
@@ -25,7 +26,7 @@ export async function startOrchestrator(
   const upstream = new Upstream({ connectMs: config.deadlines.connectMs, env });
   const ensemble = new Ensemble({ config, upstream, log });
   const listening = await listen(createApp(ensemble, log), config.listen.host, config.listen.port);
-  const horn = new Horn(ensemble, { origins: config.horn.origins, token: tokenOf(config, env) });
+  const horn = new Horn(ensemble, config.horn, oneToken(tokenOf(config, env)));
   horn.attach(listening.server);
   return {
     ensemble,
@@ -34,7 +35,7 @@ export async function startOrchestrator(
       ensemble.drain();
       if (lameDuckMs > 0) await sleep(lameDuckMs);
       const drained = listening.drain(graceMs);
-      horn.close();
+      await horn.drain(graceMs);
       await drained;
       await ensemble.close();
     },

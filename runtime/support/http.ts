@@ -3,7 +3,7 @@ import type { z } from "zod";
 import { Fault, toFault } from "../core/fault.ts";
 
 /** Deepest nesting of a JSON body; more is refused before it is parsed. */
-const DEEPEST_JSON = 64;
+export const DEEPEST_JSON = 64;
 
 /**
  * Reads and checks a JSON body.

@@ -40,6 +40,7 @@ export function judgeFor(text: string): MockBehaviour["answer"] {
 export async function startMockEnsemble(
   behaviours: Partial<Record<MemberName, Partial<MockBehaviour>>> = {},
   config: Omit<EnsembleConfigInput, "members"> = {},
+  env: Readonly<Record<string, string>> = {},
 ): Promise<MockEnsemble> {
   const started = await Promise.all(
     MEMBERS.map(async (name) => {
@@ -63,6 +64,7 @@ export async function startMockEnsemble(
       })),
     }),
     createLogger("test", "silent"),
+    env,
   );
   return {
     url: orchestrator.listening.url,

@@ -1,27 +1,12 @@
 import { Hono } from "hono";
 import type { Context } from "hono";
-import { AskRequest, type AskEvent, type NativeError } from "../../contracts/native.ts";
-import { type Fault, toFault } from "../../core/fault.ts";
-import {
-  clientSignal,
-  type Dialect,
-  errorResponse,
-  type Framing,
-  readJson,
-  streamResponse,
-} from "../../support/http.ts";
+import { AskRequest, type AskEvent } from "../../contracts/native.ts";
+import { toFault } from "../../core/fault.ts";
+import { clientSignal, errorResponse, type Framing, readJson, streamResponse } from "../../support/http.ts";
 import { Pipe } from "../../support/pipe.ts";
 import type { Ensemble } from "../ensemble.ts";
 import { replay } from "./asked.ts";
-
-/** Error object of the native API. */
-export const NATIVE_DIALECT: Dialect = { body: (fault) => ({ error: errorOf(fault) }) };
-
-/** The error object of a fault. */
-export function errorOf(fault: Fault): NativeError["error"] {
-  const { code, message, retryable, stages } = fault;
-  return { code, message, retryable, ...(stages === undefined ? {} : { stages: [...stages] }) };
-}
+import { errorOf, NATIVE_DIALECT } from "./native-error.ts";
 
 const SSE: Framing<AskEvent> = {
   contentType: "text/event-stream",

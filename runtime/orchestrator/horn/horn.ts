@@ -1,231 +1,221 @@
-import { createHash, timingSafeEqual } from "node:crypto";
-import type { IncomingMessage, Server } from "node:http";
+import { type IncomingMessage, type Server, STATUS_CODES } from "node:http";
 import type { Duplex } from "node:stream";
-import { type RawData, type WebSocket, WebSocketServer } from "ws";
-import { HORN_JSON, HornRequest, type HornReply } from "../../contracts/horn.ts";
+import { type WebSocket, WebSocketServer } from "ws";
+import type { HornConfig } from "../../contracts/horn-config.ts";
+import { HORN_CLOSE } from "../../contracts/horn.ts";
 import { Fault, toFault } from "../../core/fault.ts";
-import { timer } from "../../support/clock.ts";
-import { parseJson } from "../../support/http.ts";
-import { errorOf } from "../api/native.ts";
+import { sleep } from "../../support/clock.ts";
+import { errorOf } from "../api/native-error.ts";
 import type { Ensemble } from "../ensemble.ts";
-import { type Outlet, Session, WINDOW_BYTES } from "./session.ts";
-
-/** Path of the WebSocket. */
-export const HORN_PATH = "/horn";
+import { CODECS } from "./codec.ts";
+import { Connection } from "./connection.ts";
+import { bearerOf, canonicalAddress, digestOf, type Guard, type Pass } from "./guard.ts";
+import { checkHandshake, protocolOf } from "./handshake.ts";
+import { Session, WINDOW_BYTES } from "./session.ts";
 
 /** Largest frame of a client, bytes. */
 const MOST_FRAME_BYTES = 1_048_576;
-/** Bytes that may wait for a slow socket; more are kept back until it has taken some. */
-const MOST_BUFFERED_BYTES = 262_144;
-/** Time for the first frame, ms. */
-const HELLO_MS = 10_000;
-/** How often a socket is pinged; one that does not answer until the next time is dead. */
-const HEARTBEAT_MS = 15_000;
-
-/** Close codes of our own. Source: RFC 6455, 7.4.2: 4000 to 4999 are for applications. */
-const CLOSE = { badFrame: 4400, unauthorized: 4401, helloTimeout: 4408, dead: 4410, stopping: 1001 } as const;
-
-/** How the horn is guarded and how long it remembers. */
-export interface HornOptions {
-  /** Origins of browsers' pages that may connect. Programs send none and are let in. */
-  origins: readonly string[];
-  /** Token that a client must show, in `authorization: Bearer` or in its first frame. Absent: none is asked for. */
-  token?: string;
-  /** How long a question can be resumed, ms. @default 60000 */
-  resumeMs?: number;
-}
+/** Parts that a heartbeat is done in: all sockets at once would hold up what is streaming. */
+const BEATS = 16;
+/** How often a stopping horn looks whether its questions have ended, ms. */
+const SWEEP_MS = 50;
 
 /** The WebSocket `/horn` of an ensemble. */
 export class Horn {
+  readonly guard: Guard;
+  readonly helloMs: number;
   readonly #ensemble: Ensemble;
-  readonly #options: HornOptions;
-  readonly #resumeMs: number;
+  readonly #config: HornConfig;
+  /** By digest of their ids: how long a look-up takes says nothing about an id. */
   readonly #sessions = new Map<string, Session>();
+  /** Each with the part of the heartbeat that it belongs to. */
+  readonly #connections = new Map<Connection, number>();
+  readonly #perAddress = new Map<string, number>();
+  #beats: NodeJS.Timeout | undefined;
+  #stopping = false;
+  /** Connections so far. */
+  #opened = 0;
   readonly #sockets = new WebSocketServer({
     noServer: true,
+    clientTracking: false,
+    autoPong: false,
     maxPayload: MOST_FRAME_BYTES,
     perMessageDeflate: false,
-    handleProtocols: (offered) => (offered.has(HORN_JSON) ? HORN_JSON : false),
+    handleProtocols: (offered) => protocolOf(offered) ?? false,
   });
 
-  constructor(ensemble: Ensemble, options: HornOptions) {
+  constructor(ensemble: Ensemble, config: HornConfig, guard: Guard) {
+    this.guard = guard;
+    this.helloMs = config.helloMs;
     this.#ensemble = ensemble;
-    this.#options = options;
-    this.#resumeMs = options.resumeMs ?? 60_000;
+    this.#config = config;
+  }
+
+  /** Sessions and sockets now. */
+  get size(): { sessions: number; sockets: number } {
+    return { sessions: this.#sessions.size, sockets: this.#connections.size };
+  }
+
+  /** Most bytes that wait for any one client in this process. */
+  get mostWaitingBytes(): number {
+    return Math.max(0, ...[...this.#connections.keys()].map(({ waitingBytes }) => waitingBytes));
   }
 
   /** Takes the upgrades of a server; those of other paths are refused. */
   attach(server: Server): void {
-    server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-      const refusal = this.#refusal(request);
-      if (refusal !== undefined) {
-        socket.end(`HTTP/1.1 ${refusal}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
-        return;
-      }
-      this.#sockets.handleUpgrade(request, socket, head, (opened) => this.#opened(opened, request));
+    server.on("upgrade", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
+      // The server has let go of this stream: nobody else hears that it broke.
+      stream.on("error", () => stream.destroy());
+      this.#admit(request, stream, head).catch((error: unknown) => refuse(stream, toFault(error)));
     });
+    let turn = 0;
+    this.#beats = setInterval(() => this.#beat(turn++ % BEATS), this.#config.heartbeatMs / BEATS);
+    this.#beats.unref();
   }
 
-  /** Closes all sockets; clients see that the service goes away and may resume nowhere. */
+  /**
+   * Takes no more sockets, closes those that wait for nothing, lets questions in work end for so long, and closes the rest.
+   * A client then goes on elsewhere with new questions.
+   */
+  async drain(graceMs: number): Promise<void> {
+    this.#stopping = true;
+    for (let waited = 0; ; waited += SWEEP_MS) {
+      for (const connection of this.#connections.keys()) {
+        const settled = connection.session?.settled !== false && connection.waitingBytes === 0;
+        if (settled || waited >= graceMs) connection.close(HORN_CLOSE.stopping, "the service is stopping");
+      }
+      const left = [...this.#sessions.values()].some(({ settled }) => !settled);
+      if (!left || waited >= graceMs) break;
+      await sleep(SWEEP_MS);
+    }
+    this.close();
+  }
+
+  /** Closes all sockets and cancels what is in work; clients see that the service goes away and may resume nowhere. */
   close(): void {
-    for (const socket of this.#sockets.clients) socket.close(CLOSE.stopping, "the service is stopping");
+    this.#stopping = true;
+    clearInterval(this.#beats);
+    for (const connection of this.#connections.keys()) connection.close(HORN_CLOSE.stopping, "the service is stopping");
+    for (const session of this.#sessions.values()) session.end("the service is stopping");
+    this.#sessions.clear();
     this.#sockets.close();
   }
 
-  /** Status line of a handshake that is refused. A page of another origin must not speak with the user's network through his browser. */
-  #refusal(request: IncomingMessage): string | undefined {
-    const { pathname } = new URL(request.url ?? "/", "http://horn");
-    if (pathname !== HORN_PATH) return "404 Not Found";
-    const { origin } = request.headers;
-    if (origin !== undefined && !this.#options.origins.includes(origin)) return "403 Forbidden";
-    const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((one) => one.trim());
-    if (!offered.includes(HORN_JSON)) return "400 Bad Request";
-    const { authorization } = request.headers;
-    if (authorization !== undefined && !this.#may(authorization.replace(/^Bearer\s+/i, ""))) return "401 Unauthorized";
-    return undefined;
-  }
-
-  #may(token: string | undefined): boolean {
-    if (this.#options.token === undefined) return true;
-    if (token === undefined) return false;
-    return timingSafeEqual(digest(token), digest(this.#options.token));
-  }
-
-  #opened(socket: WebSocket, request: IncomingMessage): void {
-    const outlet = outletOf(socket, () => session?.pump());
-    let session: Session | undefined;
-    const shown = request.headers.authorization !== undefined;
-    const noHello = timer(HELLO_MS, () => socket.close(CLOSE.helloTimeout, "want hello as the first frame"));
-    const stopBeat = heartbeat(socket);
-    socket.on("message", (data, binary) => {
-      try {
-        const frame = readFrame(data, binary);
-        if (session !== undefined) {
-          serve(session, frame, outlet);
-          return;
-        }
-        if (frame.type !== "hello") throw new Fault("invalid_request", "type: want hello as the first frame");
-        if (!shown && !this.#may(frame.token)) {
-          socket.close(CLOSE.unauthorized, "the token is missing or wrong");
-          return;
-        }
-        noHello();
-        session = this.#join(frame.session, outlet);
-      } catch (error) {
-        refuse(outlet, error);
-        if (session === undefined) socket.close(CLOSE.badFrame, "want hello as the first frame");
-      }
-    });
-    socket.on("error", () => socket.terminate());
-    socket.on("close", () => {
-      noHello();
-      stopBeat();
-      const left = session;
-      left?.detach(outlet, () => this.#sessions.delete(left.id));
-    });
-  }
-
-  #join(id: string | undefined, outlet: Outlet): Session {
-    const known = id === undefined ? undefined : this.#sessions.get(id);
-    const session = known ?? new Session(this.#ensemble, this.#resumeMs);
-    this.#sessions.set(session.id, session);
-    session.attach(outlet);
-    const times = { idleMs: 2 * HEARTBEAT_MS, resumeMs: this.#resumeMs };
-    outlet.send({
-      type: "welcome",
-      session: session.id,
+  /** Gives a session to a connection. @throws Fault overloaded */
+  join(connection: Connection, id: string | undefined, pass: Pass): void {
+    const known = id === undefined ? undefined : this.#sessions.get(keyOf(id));
+    const own = known?.owner === pass.owner ? known : undefined;
+    const session = own ?? this.#begin(pass);
+    session.attach(connection);
+    const { resumeMs, heartbeatMs } = this.#config;
+    connection.welcome(session, {
       windowBytes: WINDOW_BYTES,
-      ...times,
-      resumed: known !== undefined,
+      idleMs: 2 * heartbeatMs,
+      resumeMs,
+      resumed: own !== undefined,
+      questions: session.questions,
     });
+  }
+
+  /** Counts a connection out; its session waits for its client. */
+  left(connection: Connection): void {
+    this.#connections.delete(connection);
+    this.#count(connection.address, -1);
+    const { session } = connection;
+    session?.detach(connection, () => this.#sessions.delete(keyOf(session.id)));
+  }
+
+  #begin(pass: Pass): Session {
+    const { sessions } = this.#config.limits;
+    if (this.#sessions.size >= sessions)
+      throw new Fault("overloaded", `there are ${sessions} sessions, which is the limit (horn.limits.sessions)`, {
+        retryAfterSeconds: 5,
+      });
+    const session = new Session(this.#ensemble, this.#config, pass.owner);
+    this.#sessions.set(keyOf(session.id), session);
     return session;
   }
-}
 
-function serve(session: Session, frame: HornRequest, outlet: Outlet): void {
-  try {
-    switch (frame.type) {
-      case "hello":
-        throw new Fault("invalid_request", "type: hello was said already");
-      case "ask": {
-        const { question, user, conversation, bothOrders, mode, draft } = frame;
-        session.ask(frame.id, { question, user, conversation, bothOrders, mode, draft });
+  /** @throws Fault that says why a handshake is refused */
+  async #admit(request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> {
+    if (this.#stopping) throw new Fault("draining", "the service is stopping", { retryAfterSeconds: 1 });
+    checkHandshake(request, this.#config.origins);
+    const address = canonicalAddress(request.socket.remoteAddress);
+    const { socketsPerAddress } = this.#config.limits;
+    if ((this.#perAddress.get(address) ?? 0) >= socketsPerAddress)
+      throw new Fault("rate_limited", `this address has ${socketsPerAddress} sockets, which is the limit`, {
+        retryAfterSeconds: 5,
+      });
+    this.#count(address, 1);
+    let opened: WebSocket | undefined;
+    stream.once("close", () => {
+      if (opened === undefined) this.#count(address, -1);
+    });
+    const { authorization } = request.headers;
+    let token: string | undefined;
+    let pass: Pass | undefined;
+    if (authorization !== undefined) {
+      token = bearerOf(authorization);
+      pass = await this.guard.check(token, address);
+      if (pass === undefined) throw new Fault("unauthorized", "authorization: the token is wrong");
+    }
+    if (stream.destroyed) return;
+    this.#sockets.handleUpgrade(request, stream, head, (socket) => {
+      opened = socket;
+      const protocol = protocolOf([socket.protocol]);
+      if (protocol === undefined) {
+        // checkHandshake saw one of ours; the WebSocket layer reads the header more strictly.
+        this.#count(address, -1);
+        socket.close(HORN_CLOSE.badHello, "want a subprotocol");
         return;
       }
-      case "cancel":
-        session.cancel(frame.id);
-        return;
-      case "resume":
-        session.resume(frame.id, frame.after);
-        return;
-      case "ack":
-        session.acknowledge(frame.id, frame.upTo);
-        return;
-      case "ping":
-        outlet.send({ type: "pong", nonce: frame.nonce });
+      const connection = new Connection(this, { socket, stream, codec: CODECS[protocol], address, token, pass });
+      this.#connections.set(connection, this.#opened++ % BEATS);
+    });
+  }
+
+  #count(address: string, by: 1 | -1): void {
+    const count = (this.#perAddress.get(address) ?? 0) + by;
+    if (count <= 0) this.#perAddress.delete(address);
+    else this.#perAddress.set(address, count);
+  }
+
+  /** The heartbeat of one part of the sockets, and a look at what is kept. */
+  #beat(part: number): void {
+    for (const [connection, own] of this.#connections) {
+      if (own !== part) continue;
+      connection.beat();
+      connection.recheck().catch(() => undefined);
     }
-  } catch (error) {
-    refuse(outlet, error, "id" in frame ? frame.id : undefined);
+    if (part === 0) this.#shed();
+  }
+
+  /** Forgets answers that ended where too much is kept. */
+  #shed(): void {
+    let over = -this.#config.limits.keptBytes;
+    for (const session of this.#sessions.values()) over += session.keptBytes;
+    for (const session of this.#sessions.values()) {
+      if (over <= 0) return;
+      over -= session.shed(over);
+    }
   }
 }
 
-function refuse(outlet: Outlet, error: unknown, id?: string): void {
-  outlet.send({ type: "refused", ...(id === undefined ? {} : { id }), error: errorOf(toFault(error)) });
+function keyOf(id: string): string {
+  return digestOf(id).toString("base64");
 }
 
-function readFrame(data: RawData, binary: boolean): HornRequest {
-  if (binary) throw new Fault("invalid_request", `want text frames with ${HORN_JSON}`);
-  const text = Buffer.isBuffer(data)
-    ? data.toString("utf8")
-    : Array.isArray(data)
-      ? Buffer.concat(data).toString("utf8")
-      : Buffer.from(data).toString("utf8");
-  const parsed = HornRequest.safeParse(parseJson(text));
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  throw new Fault(
-    "invalid_request",
-    `${issue?.path.map(String).join(".") ?? "frame"}: ${issue?.message ?? "not of this protocol"}`,
-  );
-}
-
-/** A socket as an outlet that takes no more than it can hold, and asks for more when it has room again. */
-function outletOf(socket: WebSocket, room: () => void): Outlet {
-  let full = false;
-  return {
-    send: (reply) => {
-      if (socket.readyState !== socket.OPEN) return false;
-      if (reply.type === "event" && socket.bufferedAmount > MOST_BUFFERED_BYTES) {
-        full = true;
-        return false;
-      }
-      socket.send(JSON.stringify(reply satisfies HornReply), () => {
-        if (!full || socket.bufferedAmount > MOST_BUFFERED_BYTES / 2) return;
-        full = false;
-        room();
-      });
-      return true;
-    },
-  };
-}
-
-/** Pings a socket and cuts it when it does not answer. @returns stops it */
-function heartbeat(socket: WebSocket): () => void {
-  let alive = true;
-  socket.on("pong", () => {
-    alive = true;
-  });
-  socket.on("message", () => {
-    alive = true;
-  });
-  const beat = setInterval(() => {
-    if (!alive) socket.terminate();
-    alive = false;
-    socket.ping();
-  }, HEARTBEAT_MS);
-  return () => clearInterval(beat);
-}
-
-function digest(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
+/** Answers a handshake that is refused, in HTTP and with the native error object. */
+function refuse(stream: Duplex, fault: Fault): void {
+  if (stream.destroyed) return;
+  const body = JSON.stringify({ error: errorOf(fault) });
+  const head = [
+    `HTTP/1.1 ${fault.status} ${STATUS_CODES[fault.status] ?? "Refused"}`,
+    "connection: close",
+    "content-type: application/json",
+    `content-length: ${Buffer.byteLength(body)}`,
+    ...(fault.retryAfterSeconds === undefined ? [] : [`retry-after: ${fault.retryAfterSeconds}`]),
+    ...(fault.code === "unauthorized" ? ["www-authenticate: Bearer"] : []),
+  ];
+  stream.end(`${head.join("\r\n")}\r\n\r\n${body}`, () => stream.destroy());
 }

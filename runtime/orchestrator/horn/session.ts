@@ -1,36 +1,32 @@
 import { randomBytes } from "node:crypto";
-import type { HornReply } from "../../contracts/horn.ts";
+import type { HornConfig } from "../../contracts/horn-config.ts";
 import type { AskEvent, AskRequest } from "../../contracts/native.ts";
-import { Fault, toFault } from "../../core/fault.ts";
+import { Fault } from "../../core/fault.ts";
 import { timer } from "../../support/clock.ts";
-import { replay } from "../api/asked.ts";
-import { errorOf } from "../api/native.ts";
+import { Asking } from "../asking.ts";
 import type { Ensemble } from "../ensemble.ts";
 
 /** Bytes of one question's frames that may be under way unacknowledged. */
 export const WINDOW_BYTES = 262_144;
 
-/** Most questions of one session at once, those kept for resumption included. */
-const MOST_QUESTIONS = 32;
-
 /** Where a session's frames go now. */
 export interface Outlet {
-  /** False when the socket is gone or does not take more for now; it then calls `pump` of the session later. */
-  send(reply: HornReply): boolean;
+  /** Sends a frame. @returns its bytes; 0 when the socket takes no more for now: it then calls `pump` of the session later */
+  event(id: string, seq: number, event: AskEvent): number;
+  /** Another socket has taken the session over. */
+  replaced(): void;
 }
 
-/** One question of a session with all its frames, so that they can be sent again. */
+/** One question of a session. */
 interface Asked {
   id: string;
-  frames: { event: AskEvent; bytes: number }[];
-  /** Frames sent on the socket that is open now. */
+  asking: Asking;
+  /** Number of the last frame sent on the socket that is open now. Infinity until a `resume` says where to go on. */
   sent: number;
-  /** Frames that the client has acknowledged. */
-  acknowledged: number;
-  unacknowledgedBytes: number;
-  over: boolean;
-  stop: AbortController;
-  /** Cancels the timer that forgets it. */
+  /** Bytes of each frame that was sent and not acknowledged, oldest first. */
+  underWay: number[];
+  underWayBytes: number;
+  /** Cancels the timer that forgets it; set once it is over. */
   forget?: () => void;
 }
 
@@ -38,128 +34,158 @@ interface Asked {
 export class Session {
   /** Names it and lets its owner come back; 128 random bits. */
   readonly id = randomBytes(16).toString("base64url");
+  /** Who may go on with it. */
+  readonly owner: string;
   readonly #ensemble: Ensemble;
-  readonly #resumeMs: number;
+  readonly #config: Pick<HornConfig, "resumeMs" | "limits">;
   readonly #questions = new Map<string, Asked>();
-  readonly #user: string | undefined;
   #outlet: Outlet | undefined;
   #cancelAbsent: () => void = () => undefined;
 
-  /** @param user whose questions they are unless they say otherwise */
-  constructor(ensemble: Ensemble, resumeMs: number, user?: string) {
+  constructor(ensemble: Ensemble, config: Pick<HornConfig, "resumeMs" | "limits">, owner: string) {
     this.#ensemble = ensemble;
-    this.#resumeMs = resumeMs;
-    this.#user = user;
+    this.#config = config;
+    this.owner = owner;
   }
 
-  /** Whether nothing of it is left to resume. */
-  get idle(): boolean {
-    return this.#outlet === undefined && this.#questions.size === 0;
+  /** Ids of the questions that can be resumed. */
+  get questions(): string[] {
+    return [...this.#questions.keys()];
   }
 
-  /** A socket takes over; an earlier one no longer gets anything. Frames go on only where a `resume` says from where. */
+  /** Whether every question is over and its client, where there is one, was sent all of it. */
+  get settled(): boolean {
+    for (const { asking, sent } of this.#questions.values())
+      if (!asking.over || (this.#outlet !== undefined && sent < asking.journal.last)) return false;
+    return true;
+  }
+
+  /** About what is kept for resumption, bytes. */
+  get keptBytes(): number {
+    let bytes = 0;
+    for (const { asking } of this.#questions.values()) bytes += asking.journal.bytes;
+    return bytes;
+  }
+
+  /** A socket takes over; an earlier one is told and no longer gets anything. Frames go on only where a `resume` says from where. */
   attach(outlet: Outlet): void {
     this.#cancelAbsent();
+    this.#outlet?.replaced();
     this.#outlet = outlet;
-    for (const asked of this.#questions.values()) asked.sent = asked.frames.length + 1;
+    for (const asked of this.#questions.values()) asked.sent = Infinity;
   }
 
   /** The socket has gone. Questions go on for a while; then they are cancelled. @param gone called when nothing is left */
   detach(outlet: Outlet, gone: () => void): void {
     if (this.#outlet !== outlet) return;
     this.#outlet = undefined;
-    this.#cancelAbsent = timer(this.#resumeMs, () => {
-      for (const asked of this.#questions.values())
-        asked.stop.abort(new Fault("cancelled", "nobody came back for the answer"));
-      this.#questions.clear();
+    const waitMs = this.#questions.size === 0 ? 0 : this.#config.resumeMs;
+    this.#cancelAbsent = timer(waitMs, () => {
+      this.end("nobody came back for the answer");
       gone();
     });
   }
 
+  /** Cancels and forgets everything. */
+  end(why: string): void {
+    this.#cancelAbsent();
+    for (const { asking, forget } of this.#questions.values()) {
+      forget?.();
+      asking.cancel(new Fault("cancelled", why));
+    }
+    this.#questions.clear();
+  }
+
   /** Asks. @throws Fault conflict of ids as invalid_request, overloaded */
   ask(id: string, request: Omit<AskRequest, "stream">): void {
+    const { questionsPerSession } = this.#config.limits;
     if (this.#questions.has(id)) throw new Fault("invalid_request", `id: ${id} is in use in this session`);
-    if (this.#questions.size >= MOST_QUESTIONS) {
-      throw new Fault("overloaded", `this session has ${MOST_QUESTIONS} questions, which is the limit`, {
-        retryAfterSeconds: 1,
-      });
+    if (this.#questions.size >= questionsPerSession) {
+      throw new Fault(
+        "overloaded",
+        `this session has ${questionsPerSession} questions, which is the limit; acknowledge answers, or wait for one`,
+        { retryAfterSeconds: 1 },
+      );
     }
-    const asked: Asked = {
-      id,
-      frames: [],
-      sent: 0,
-      acknowledged: 0,
-      unacknowledgedBytes: 0,
-      over: false,
-      stop: new AbortController(),
-    };
+    const asked: Asked = { id, asking: new Asking(), sent: 0, underWay: [], underWayBytes: 0 };
     this.#questions.set(id, asked);
-    this.#ensemble
-      .ask({ ...request, user: request.user ?? this.#user }, asked.stop.signal, (event) => this.#add(asked, event))
-      .then((answer) => {
-        for (const text of replay(answer.reply)) this.#add(asked, { event: "text", text });
-        this.#end(asked, { event: "answer", answer });
-      })
-      .catch((error: unknown) => this.#end(asked, { event: "error", error: errorOf(toFault(error)) }));
+    asked.asking.start(this.#ensemble, request, () => this.#more(asked));
   }
 
   /** Cancels a question; its last frame says so. @throws Fault not_found */
   cancel(id: string): void {
-    this.#find(id).stop.abort(new Fault("cancelled", "cancelled by the client"));
+    this.#find(id).asking.cancel(new Fault("cancelled", "cancelled by the client"));
   }
 
   /** Sends the frames after a number again. @throws Fault not_found, invalid_request */
   resume(id: string, after: number): void {
     const asked = this.#find(id);
-    if (after > asked.frames.length)
-      throw new Fault("invalid_request", `after: got ${after}, want at most ${asked.frames.length}`);
-    asked.sent = after;
-    this.#acknowledge(asked, after);
-    asked.unacknowledgedBytes = 0;
+    const { journal } = asked.asking;
+    if (after > journal.last) throw new Fault("invalid_request", `after: got ${after}, want at most ${journal.last}`);
+    if (after < journal.gone)
+      throw new Fault("invalid_request", `after: got ${after}, but frames up to ${journal.gone} were acknowledged`);
+    journal.workedOff(after);
+    Object.assign(asked, { sent: after, underWay: [], underWayBytes: 0 });
+    this.#forgetWorkedOff(asked);
     this.pump();
   }
 
   /** Takes acknowledged frames out of the window. @throws Fault not_found, invalid_request */
   acknowledge(id: string, upTo: number): void {
     const asked = this.#find(id);
-    if (upTo > asked.sent || upTo > asked.frames.length)
+    const { journal } = asked.asking;
+    if (upTo > asked.sent || upTo > journal.last)
       throw new Fault("invalid_request", `upTo: got ${upTo}, which was not sent yet`);
-    this.#acknowledge(asked, upTo);
+    const gone = asked.underWay.splice(0, upTo - journal.gone);
+    for (const bytes of gone) asked.underWayBytes -= bytes;
+    journal.workedOff(upTo);
+    this.#forgetWorkedOff(asked);
     this.pump();
   }
 
   /** Sends what the windows and the socket take. */
   pump(): void {
-    const outlet = this.#outlet;
-    if (outlet === undefined) return;
+    for (const asked of this.#questions.values()) if (!this.#send(asked)) return;
+  }
+
+  /** Forgets the answers that ended, oldest first, until so many bytes are gone. @returns bytes that went */
+  shed(bytes: number): number {
+    let shed = 0;
     for (const asked of this.#questions.values()) {
-      for (;;) {
-        const frame = asked.frames[asked.sent];
-        if (frame === undefined || asked.unacknowledgedBytes >= WINDOW_BYTES) break;
-        if (!outlet.send({ type: "event", id: asked.id, seq: asked.sent + 1, event: frame.event })) return;
-        asked.sent++;
-        asked.unacknowledgedBytes += frame.bytes;
-      }
+      if (shed >= bytes) break;
+      if (!asked.asking.over) continue;
+      shed += asked.asking.journal.bytes;
+      this.#forget(asked);
     }
+    return shed;
   }
 
-  #acknowledge(asked: Asked, upTo: number): void {
-    for (let at = asked.acknowledged; at < upTo; at++) asked.unacknowledgedBytes -= asked.frames[at]?.bytes ?? 0;
-    asked.unacknowledgedBytes = Math.max(0, asked.unacknowledgedBytes);
-    asked.acknowledged = Math.max(asked.acknowledged, upTo);
-    if (asked.over && asked.acknowledged === asked.frames.length) this.#forget(asked);
+  /** Sends what there is of one question. @returns false when the socket takes no more */
+  #send(asked: Asked): boolean {
+    const outlet = this.#outlet;
+    if (outlet === undefined) return false;
+    while (asked.underWayBytes < WINDOW_BYTES) {
+      const seq = asked.sent + 1;
+      const event = asked.asking.journal.give(seq);
+      if (event === undefined) return true;
+      const bytes = outlet.event(asked.id, seq, event);
+      if (bytes === 0) return false;
+      asked.sent = seq;
+      asked.underWay.push(bytes);
+      asked.underWayBytes += bytes;
+    }
+    return true;
   }
 
-  #add(asked: Asked, event: AskEvent): void {
-    if (asked.over) return;
-    asked.frames.push({ event, bytes: JSON.stringify(event).length });
-    this.pump();
+  #more(asked: Asked): void {
+    this.#send(asked);
+    if (asked.asking.over && this.#questions.get(asked.id) === asked)
+      asked.forget ??= timer(this.#config.resumeMs, () => this.#forget(asked));
   }
 
-  #end(asked: Asked, event: AskEvent): void {
-    this.#add(asked, event);
-    asked.over = true;
-    asked.forget = timer(this.#resumeMs, () => this.#forget(asked));
+  #forgetWorkedOff(asked: Asked): void {
+    const { over, journal } = asked.asking;
+    if (over && journal.gone === journal.last) this.#forget(asked);
   }
 
   #forget(asked: Asked): void {

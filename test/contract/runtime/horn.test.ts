@@ -1,21 +1,34 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { WebSocket } from "ws";
-import { HORN_JSON, HornReply } from "../../../runtime/contracts/horn.ts";
+import { HornConfigSchema } from "../../../runtime/contracts/horn-config.ts";
+import { oneToken } from "../../../runtime/orchestrator/horn/guard.ts";
 import { Horn } from "../../../runtime/orchestrator/horn/horn.ts";
 import { listen, type Listening } from "../../../runtime/support/listen.ts";
 import { type MockEnsemble, startMockEnsemble } from "../../support/ensemble.ts";
+import {
+  connectRaw,
+  eventsOf,
+  over,
+  type RawClient,
+  type RawOptions,
+  sessionOf,
+  textOf,
+} from "../../support/horn-client.ts";
 
 const TOKEN = "only-for-this-test";
 const ORIGIN = "https://console.example";
 let ensemble: MockEnsemble;
 let guarded: Listening;
 let guard: Horn;
-let open: Client[] = [];
+let open: RawClient[] = [];
 
 beforeAll(async () => {
   ensemble = await startMockEnsemble();
   guarded = await listen({ fetch: () => new Response("no") }, "127.0.0.1", 0);
-  guard = new Horn(ensemble.orchestrator.ensemble, { origins: [ORIGIN], token: TOKEN, resumeMs: 300 });
+  guard = new Horn(
+    ensemble.orchestrator.ensemble,
+    HornConfigSchema.parse({ origins: [ORIGIN], resumeMs: 300 }),
+    oneToken(TOKEN),
+  );
   guard.attach(guarded.server);
 });
 afterAll(async () => {
@@ -30,71 +43,10 @@ afterEach(() => {
     Object.assign(mock.behaviour, { prefillMs: 0, fault: () => undefined });
 });
 
-interface Client {
-  socket: WebSocket;
-  frames: HornReply[];
-  send(frame: object | string): void;
-  /** Waits for a frame. */
-  wait(match: (frame: HornReply) => boolean): Promise<HornReply>;
-  closed: Promise<number>;
-}
-
-const settings = { url: () => `${ensemble.url.replace("http", "ws")}/horn` };
-
-async function connect(
-  options: {
-    url?: string;
-    hello?: object | undefined;
-    headers?: Record<string, string>;
-    origin?: string;
-    protocol?: string;
-  } = {},
-): Promise<Client> {
-  const { url = settings.url(), headers, origin, protocol = HORN_JSON } = options;
-  const socket = new WebSocket(url, protocol, { headers, origin });
-  const frames: HornReply[] = [];
-  let wake: () => void = () => undefined;
-  socket.on("message", (data: Buffer) => {
-    frames.push(HornReply.parse(JSON.parse(data.toString("utf8"))));
-    wake();
-  });
-  const closed = new Promise<number>((resolve) => socket.on("close", (code) => resolve(code)));
-  await new Promise<void>((resolve, reject) => {
-    socket.on("open", () => resolve());
-    socket.on("error", reject);
-  });
-  const client: Client = {
-    socket,
-    frames,
-    closed,
-    send: (frame) => socket.send(typeof frame === "string" ? frame : JSON.stringify(frame)),
-    wait: async (match) => {
-      for (;;) {
-        const found = frames.find(match);
-        if (found !== undefined) return found;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-    },
-  };
+const connect = async (options: Partial<RawOptions> = {}): Promise<RawClient> => {
+  const client = await connectRaw({ url: ensemble.url, ...options });
   open.push(client);
-  if (!("hello" in options)) client.send({ type: "hello" });
-  else if (options.hello !== undefined) client.send(options.hello);
   return client;
-}
-
-const over = (id: string) => (frame: HornReply) =>
-  frame.type === "event" && frame.id === id && (frame.event.event === "answer" || frame.event.event === "error");
-const eventsOf = (client: Client, id: string) =>
-  client.frames.flatMap((frame) => (frame.type === "event" && frame.id === id ? [frame] : []));
-const textOf = (client: Client, id: string) =>
-  eventsOf(client, id)
-    .flatMap(({ event }) => (event.event === "text" ? [event.text] : []))
-    .join("");
-const sessionOf = async (client: Client): Promise<string> => {
-  const welcome = await client.wait(({ type }) => type === "welcome");
-  return welcome.type === "welcome" ? welcome.session : "";
 };
 
 describe("the horn", () => {
@@ -123,8 +75,8 @@ describe("the horn", () => {
     const all = [...eventsOf(first, "q"), ...eventsOf(second, "q")];
     expect(all.map(({ seq }) => seq)).toEqual(all.map((_, index) => index + 1));
     expect(textOf(second, "q")).toBe("An answer by llama here.");
-    second.send({ type: "resume", id: "q", after: 0 });
-    await expect.poll(() => eventsOf(second, "q").length).toBe(all.length - seen + all.length);
+    second.send({ type: "resume", id: "q", after: seen });
+    await expect.poll(() => eventsOf(second, "q").length).toBe(2 * (all.length - seen));
   });
 
   test("forgets what was acknowledged whole, and cancels what nobody comes back for", async () => {
@@ -139,8 +91,7 @@ describe("the horn", () => {
     });
 
     ensemble.mocks.llama.behaviour.fault = () => "stall";
-    const url = `${guarded.url.replace("http", "ws")}/horn`;
-    const leaver = await connect({ url, hello: { type: "hello", token: TOKEN } });
+    const leaver = await connect({ url: guarded.url, hello: { type: "hello", token: TOKEN } });
     leaver.send({ type: "ask", id: "q", question: "Why?" });
     await leaver.wait((frame) => frame.type === "event");
     const call = () => ensemble.mocks.llama.calls.at(-1);
@@ -195,7 +146,7 @@ describe("the horn", () => {
 });
 
 describe("the horn's guard", () => {
-  const url = () => `${guarded.url.replace("http", "ws")}/horn`;
+  const url = () => guarded.url;
 
   test("lets in only pages of the origins it knows", async () => {
     await expect(connect({ url: url(), origin: "https://evil.example" })).rejects.toThrow(/403/);
@@ -214,7 +165,7 @@ describe("the horn's guard", () => {
 
   test("wants its subprotocol and its path", async () => {
     await expect(connect({ url: url(), protocol: "chat" })).rejects.toThrow(/400/);
-    await expect(connect({ url: url().replace("/horn", "/other") })).rejects.toThrow(/404/);
+    await expect(connect({ url: `${url()}/other` })).rejects.toThrow(/404/);
   });
 
   test("gives a stranger's session id nothing", async () => {

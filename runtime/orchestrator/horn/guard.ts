@@ -1,0 +1,40 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+
+/** What a token lets its bearer do. */
+export interface Pass {
+  /** Whose sessions it opens: a session is gone on with only by the owner that began it. */
+  owner: string;
+}
+
+/** Says who may use the horn. It is asked at each connection, and again while one is open, so that what has expired ends. */
+export interface Guard {
+  /**
+   * @param token what the client showed; undefined when it showed none
+   * @param address its address, in the form of `canonicalAddress`
+   * @returns nothing when it may not
+   */
+  check(token: string | undefined, address: string): Pass | undefined | Promise<Pass | undefined>;
+}
+
+/** Lets in whoever shows one token, or everybody where there is none. */
+export function oneToken(wanted: string | undefined): Guard {
+  const pass: Pass = { owner: "token" };
+  if (wanted === undefined) return { check: () => pass };
+  const digest = digestOf(wanted);
+  return { check: (token) => (token !== undefined && timingSafeEqual(digestOf(token), digest) ? pass : undefined) };
+}
+
+/** The token of an `authorization` header; undefined for another scheme, which is as good as a wrong one. */
+export function bearerOf(authorization: string): string | undefined {
+  return /^Bearer +(\S+)$/i.exec(authorization.trim())?.[1];
+}
+
+/** One way to write an address: IPv4 seen through an IPv6 socket counts as IPv4, or one client would have two of everything. */
+export function canonicalAddress(address: string | undefined): string {
+  return (address ?? "unknown").replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, "").toLowerCase();
+}
+
+/** Digest under which a secret is looked up: how long that takes says nothing about the secret. */
+export function digestOf(secret: string): Buffer {
+  return createHash("sha256").update(secret).digest();
+}
