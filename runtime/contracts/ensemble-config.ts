@@ -151,6 +151,8 @@ export const EnsembleConfigSchema = z
         bodyBytes: z.int().min(1024).max(1_073_741_824).default(4_194_304),
         /** Questions worked on at once; more get 503 with Retry-After. */
         concurrent: z.int().min(1).max(100_000).default(64),
+        /** Calls passed to one member's server at once, beside the questions; more get 503 with Retry-After. */
+        passed: z.int().min(1).max(100_000).default(1_024),
         /** Longest answer kept from one member, bytes; it is cut there and the member cancelled. */
         answerBytes: z.int().min(1024).max(67_108_864).default(1_048_576),
       })

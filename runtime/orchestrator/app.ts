@@ -1,11 +1,11 @@
 import { Hono } from "hono";
 import { Fault, toFault } from "../core/fault.ts";
-import { errorResponse, OLLAMA_DIALECT } from "../support/http.ts";
+import { errorResponse } from "../support/http.ts";
 import type { Logger } from "../support/log.ts";
+import { dialectOf } from "./api/dialect.ts";
 import { nativeApi } from "./api/native.ts";
-import { NATIVE_DIALECT } from "./api/native-error.ts";
 import { ollamaApi } from "./api/ollama.ts";
-import { OPENAI_DIALECT, openAiApi } from "./api/openai.ts";
+import { openAiApi } from "./api/openai.ts";
 import { openApiDocument } from "./api/openapi.ts";
 import type { Ensemble } from "./ensemble.ts";
 
@@ -43,9 +43,4 @@ export function createApp(ensemble: Ensemble, log: Logger): Hono {
     return errorResponse(fault, dialectOf(c.req.path));
   });
   return app;
-}
-
-function dialectOf(path: string): typeof NATIVE_DIALECT {
-  if (path.startsWith("/api/")) return OLLAMA_DIALECT;
-  return path.startsWith("/v1/") && path !== "/v1/ask" ? OPENAI_DIALECT : NATIVE_DIALECT;
 }

@@ -46,7 +46,8 @@ export class Ensemble {
   readonly health: Health;
   readonly conversations: Conversations;
   readonly #log: EnsembleParts["log"];
-  readonly #traffic: Traffic;
+  /** What all calls of the members taught; the pass-through's, too. */
+  readonly traffic: Traffic;
   readonly #plan: Plan;
   readonly #ports: Ports;
   readonly #upstream: EnsembleParts["upstream"];
@@ -64,17 +65,17 @@ export class Ensemble {
       conversations: this.conversations.size,
       breakers: config.members.map(({ name }) => ({
         member: name,
-        open: this.#traffic.breakerState(name) !== "closed",
+        open: this.traffic.breakerState(name) !== "closed",
       })),
     }));
-    this.#traffic = new Traffic(config, monotonicMs);
-    this.health = new Health(config, upstream, (member) => this.#traffic.seenWell(member));
+    this.traffic = new Traffic(config, monotonicMs);
+    this.health = new Health(config, upstream, (member) => this.traffic.seenWell(member));
     this.#ports = {
       call: (call, signal) => upstream.call(call, signal),
       now: monotonicMs,
       random,
       timer,
-      traffic: this.#traffic,
+      traffic: this.traffic,
     };
   }
 

@@ -4,8 +4,11 @@ import { listen, type Listening } from "../support/listen.ts";
 import type { Logger } from "../support/log.ts";
 import { createApp } from "./app.ts";
 import { Ensemble } from "./ensemble.ts";
+import { createFront } from "./front.ts";
+import { type Gate, OPEN_GATE } from "./gate.ts";
 import { oneToken } from "./horn/guard.ts";
 import { Horn } from "./horn/horn.ts";
+import { PassThrough } from "./passthrough/pass-through.ts";
 import { Upstream } from "./upstream.ts";
 
 /** An orchestrator that listens. */
@@ -25,7 +28,10 @@ export async function startOrchestrator(
   tokenOf(config, env);
   const upstream = new Upstream({ connectMs: config.deadlines.connectMs, env });
   const ensemble = new Ensemble({ config, upstream, log });
-  const listening = await listen(createApp(ensemble, log), config.listen.host, config.listen.port);
+  const passThrough = new PassThrough(ensemble, env);
+  const gate: Gate = OPEN_GATE;
+  const front = createFront({ ensemble, gate, passThrough, log });
+  const listening = await listen(createApp(ensemble, log), config.listen.host, config.listen.port, front);
   const horn = new Horn(ensemble, config.horn, oneToken(tokenOf(config, env)));
   horn.attach(listening.server);
   return {
@@ -37,7 +43,7 @@ export async function startOrchestrator(
       const drained = listening.drain(graceMs);
       await horn.drain(graceMs);
       await drained;
-      await ensemble.close();
+      await Promise.all([ensemble.close(), passThrough.close()]);
     },
   };
 }

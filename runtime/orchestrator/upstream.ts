@@ -53,7 +53,7 @@ export class Upstream {
     try {
       yield* ollama ? ollamaPieces(member, body) : openAiPieces(member, body);
     } catch (error) {
-      throw this.#fault(member, error);
+      throw connectionFault(member, error);
     } finally {
       body.destroy();
     }
@@ -71,7 +71,7 @@ export class Upstream {
       const text = await answer.body.text();
       return { status: answer.statusCode, body: jsonOf(text) };
     } catch (error) {
-      throw this.#fault(member, error);
+      throw connectionFault(member, error);
     }
   }
 
@@ -97,14 +97,14 @@ export class Upstream {
     try {
       answer = await this.#agent.request(request);
     } catch (error) {
-      throw this.#fault(member, error);
+      throw connectionFault(member, error);
     }
     if (answer.statusCode >= 200 && answer.statusCode < 300) return answer.body;
     const text = await answer.body.text().catch(() => "");
     throw refused(member, answer.statusCode, text, answer.headers["retry-after"]);
   }
 
-  #headers(member: Member): Record<string, string> {
+  #headers(member: Member): { authorization?: string } {
     if (member.apiKeyEnv === undefined) return {};
     const key = this.#env[member.apiKeyEnv];
     if (key === undefined || key === "") {
@@ -114,23 +114,39 @@ export class Upstream {
     }
     return { authorization: `Bearer ${key}` };
   }
+}
 
-  #fault(member: Member, error: unknown): Fault {
-    if (error instanceof Fault) return error;
-    if (error instanceof LineError) return bad(member, error.message);
-    const code = codeOf(error);
-    const unreachable = code !== undefined && BROKEN.has(code);
-    const what = code ?? (error instanceof Error ? error.name : "failed");
-    return new Fault(
-      unreachable ? "model_unreachable" : "model_failed",
-      unreachable ? `no connection to ${member.url} (${what})` : `the call of ${member.url} failed (${what})`,
-      { cause: error, member: member.name },
-    );
+/** The fault of a call whose connection could not be made or broke, or whose answer could not be read. */
+export function connectionFault(member: Member, error: unknown): Fault {
+  if (error instanceof Fault) return error;
+  if (error instanceof LineError) return bad(member, error.message);
+  const code = codeOf(error);
+  const unreachable = code !== undefined && BROKEN.has(code);
+  const what = code ?? (error instanceof Error ? error.name : "failed");
+  return new Fault(
+    unreachable ? "model_unreachable" : "model_failed",
+    unreachable ? `no connection to ${member.url} (${what})` : `the call of ${member.url} failed (${what})`,
+    { cause: error, member: member.name },
+  );
+}
+
+/** The header with a member's key, where it has one. @throws Fault model_failed when its variable is not set */
+export function keyHeaders(
+  member: Member,
+  env: Readonly<Record<string, string | undefined>>,
+): { authorization?: string } {
+  if (member.apiKeyEnv === undefined) return {};
+  const key = env[member.apiKeyEnv];
+  if (key === undefined || key === "") {
+    throw new Fault("model_failed", `${member.name}: the environment variable ${member.apiKeyEnv} is not set`, {
+      member: member.name,
+    });
   }
+  return { authorization: `Bearer ${key}` };
 }
 
 /** Where a path of a member's API is; its base address may have a path of its own. */
-function target(member: Member, path: string): { origin: string; path: string } {
+export function target(member: Member, path: string): { origin: string; path: string } {
   const { origin, pathname } = new URL(member.url);
   return { origin, path: `${pathname.replace(/\/$/, "")}${path}` };
 }
@@ -230,7 +246,13 @@ function jsonOf(text: string): unknown {
   }
 }
 
-function refused(member: Member, status: number, text: string, retryAfter: string | string[] | undefined): Fault {
+/** The fault of a server that answered with an error status. */
+export function refused(
+  member: Member,
+  status: number,
+  text: string,
+  retryAfter: string | string[] | undefined,
+): Fault {
   const json = jsonOf(text);
   const ollama = OllamaError.safeParse(json);
   const openai = OpenAiError.safeParse(json);

@@ -1,6 +1,8 @@
+import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { z } from "zod";
 import { Fault, toFault } from "../core/fault.ts";
+import { keptBody } from "./node-http.ts";
 
 /** Deepest nesting of a JSON body; more is refused before it is parsed. */
 export const DEEPEST_JSON = 64;
@@ -15,7 +17,7 @@ export async function readJson<S extends z.ZodType>(c: Context, schema: S, mostB
   if (/^(multipart\/form-data|text\/html|application\/xml)/i.test(type)) {
     throw new Fault("unsupported_media_type", "content-type: want application/json");
   }
-  const text = await readText(c.req.raw, mostBytes);
+  const text = await readText(c, mostBytes);
   const parsed = schema.safeParse(parseJson(text));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
@@ -24,7 +26,10 @@ export async function readJson<S extends z.ZodType>(c: Context, schema: S, mostB
 }
 
 /** The body as text, given up as soon as it is too large. */
-async function readText(request: Request, mostBytes: number): Promise<string> {
+async function readText(c: Context, mostBytes: number): Promise<string> {
+  const kept = keptBody((c.env as Partial<HttpBindings> | undefined)?.incoming);
+  if (kept !== undefined) return decode(kept);
+  const request = c.req.raw;
   const declared = Number(request.headers.get("content-length") ?? 0);
   const tooLarge = (): Fault => new Fault("body_too_large", `body: want at most ${mostBytes} bytes`);
   if (declared > mostBytes) throw tooLarge();
@@ -36,8 +41,12 @@ async function readText(request: Request, mostBytes: number): Promise<string> {
     if (size > mostBytes) throw tooLarge();
     parts.push(part);
   }
+  return decode(Buffer.concat(parts));
+}
+
+function decode(bytes: Uint8Array): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(parts));
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
     throw new Fault("invalid_request", "body: not UTF-8", { cause });
   }

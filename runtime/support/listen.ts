@@ -1,4 +1,4 @@
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 
@@ -6,6 +6,9 @@ import { getRequestListener } from "@hono/node-server";
 export interface App {
   fetch(request: Request, env?: unknown): Response | Promise<Response>;
 }
+
+/** Sees a request before the app does: answers it, or hands it on by `next`. Must not throw. */
+export type Front = (incoming: IncomingMessage, outgoing: ServerResponse, next: () => void) => void;
 
 /** A server that listens. */
 export interface Listening {
@@ -24,9 +27,10 @@ const REQUEST_MS = 60_000;
 
 /**
  * Serves an app on an address. Port 0 takes a free one.
+ * @param front absent: every request goes to the app at once.
  * @throws Error naming the address and what to do, when it cannot be listened on.
  */
-export async function listen(app: App, host: string, port: number): Promise<Listening> {
+export async function listen(app: App, host: string, port: number, front?: Front): Promise<Listening> {
   const respond = getRequestListener((request, env) => app.fetch(request, env), { overrideGlobalObjects: false });
   const server = createServer(
     {
@@ -36,7 +40,11 @@ export async function listen(app: App, host: string, port: number): Promise<List
       maxHeaderSize: 32_768,
       connectionsCheckingInterval: 5_000,
     },
-    (incoming, outgoing) => void respond(incoming, outgoing),
+    (incoming, outgoing) => {
+      const next = (): void => void respond(incoming, outgoing);
+      if (front === undefined) next();
+      else front(incoming, outgoing, next);
+    },
   );
   server.maxHeadersCount = 200;
   await new Promise<void>((resolve, reject) => {

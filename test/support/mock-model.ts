@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
@@ -27,6 +27,7 @@ export type MockFault = (typeof MOCK_FAULTS)[number];
 /** One call that a mock got. */
 export interface MockCall {
   path: string;
+  headers: IncomingHttpHeaders;
   body: z.output<typeof Body>;
   /** Text of the last user message. */
   prompt: string;
@@ -46,6 +47,8 @@ export interface MockBehaviour {
   tokenMs: number;
   /** Fault of a call by its number, from 0. Undefined: it answers. */
   fault: (call: MockCall, number: number) => MockFault | undefined;
+  /** Answers a call instead of words: a text as it stands, anything else as JSON. Absent: words. */
+  reply?: (call: MockCall) => { status?: number; headers?: Record<string, string>; body: unknown };
   /** What `GET /models/health` says. */
   ready: boolean;
 }
@@ -125,7 +128,7 @@ async function serve(
   for await (const part of request as AsyncIterable<Buffer>) parts.push(part);
   const body = Body.parse(JSON.parse(Buffer.concat(parts).toString("utf8")));
   const prompt = body.messages.findLast(({ role }) => role === "user")?.content ?? body.prompt ?? "";
-  const call: MockCall = { path, body, prompt, closedEarly: false };
+  const call: MockCall = { path, headers: request.headers, body, prompt, closedEarly: false };
   calls.push(call);
   response.on("close", () => {
     if (response.writableFinished) return;
@@ -155,7 +158,15 @@ async function answer(
   if (fault === "wrong-shape") return void json(200, { hello: "world" });
   const whole = fault === "empty" ? "" : behaviour.answer(call);
   const words = whole.match(/\s*\S+\s*$|\s*\S+/g) ?? [];
-  if (call.body.stream === false) return void json(200, wire.whole(whole, words.length));
+  // Ollama streams unless told not to, OpenAI only when told to.
+  const streams = call.path.startsWith("/api/") ? call.body.stream !== false : call.body.stream === true;
+  if (behaviour.reply !== undefined) {
+    const { status = 200, headers = {}, body } = behaviour.reply(call);
+    if (typeof body !== "string") return void json(status, body, headers);
+    return void response.writeHead(status, headers).end(body);
+  }
+  if (call.path === "/api/show") return void json(200, { capabilities: ["completion"], details: { family: model } });
+  if (!streams) return void json(200, wire.whole(whole, words.length));
   response.writeHead(200, { "content-type": wire.type });
   response.flushHeaders();
   if (behaviour.prefillMs > 0) await delay(behaviour.prefillMs);
@@ -199,6 +210,7 @@ function ollama(model: string, path: string): Wire {
   const totals = (tokens: number): object => ({
     done: true,
     done_reason: "stop",
+    total_duration: 5_000_000,
     prompt_eval_count: 7,
     eval_count: tokens,
   });

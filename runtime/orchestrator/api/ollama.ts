@@ -1,6 +1,5 @@
 import { Hono } from "hono";
 import type { Context } from "hono";
-import type { Member } from "../../contracts/ensemble-config.ts";
 import type { AskAnswer } from "../../contracts/native.ts";
 import {
   OllamaChatRequest,
@@ -19,6 +18,7 @@ import { clientSignal, errorResponse, ndjson, OLLAMA_DIALECT, readJson, streamRe
 import type { AskInput, Ensemble } from "../ensemble.ts";
 import { askOfChat, contextOf, conversationOf, digestOf, identityOf, replay } from "./asked.ts";
 import { formatOf, samplingOf } from "./member-call.ts";
+import { known, modelNames } from "./model-names.ts";
 
 /** Version of the Ollama API that this one follows. Source: ollama/ollama release 0.17.1. */
 const OLLAMA_API_VERSION = "0.17.1";
@@ -192,20 +192,6 @@ async function* memberParts(
   }
 }
 
-/** The member that a model name means; undefined for the ensemble. @throws Fault unknown_model */
-function known(ensemble: Ensemble, model: string): Member | undefined {
-  if (ensemble.isEnsemble(model)) return undefined;
-  const member = ensemble.memberNamed(model);
-  if (member === undefined) throw unknownModel(ensemble, model);
-  return member;
-}
-
-/** The fault of a model name that means nobody; it lists those that do. */
-export function unknownModel(ensemble: Ensemble, model: string): Fault {
-  const names = [ensemble.config.name, ...ensemble.members().map(({ name }) => name)].join(", ");
-  return new Fault("unknown_model", `model '${model.slice(0, 100)}' not found; there are ${names}`);
-}
-
 /** Time of this process' start: when its models came to be there. */
 const SINCE = new Date().toISOString();
 
@@ -219,9 +205,8 @@ const detailsOf = (family: string): NonNullable<OllamaTags["models"][number]["de
 });
 
 function tagsOf(ensemble: Ensemble): OllamaTags {
-  const names = [ensemble.config.name, ...ensemble.members().map(({ name }) => name)];
   return {
-    models: names.map((name) => ({
+    models: modelNames(ensemble).map((name) => ({
       name,
       model: name,
       modified_at: SINCE,

@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { Hono } from "hono";
 import type { Context } from "hono";
-import { FAULTS } from "../../contracts/errors.ts";
 import {
   type OpenAiChatChunk,
   type OpenAiChatCompletion,
@@ -11,25 +10,12 @@ import {
 } from "../../contracts/openai.ts";
 import { Fault } from "../../core/fault.ts";
 import type { ChatMessage, ModelCall, Piece } from "../../core/ports.ts";
-import {
-  clientSignal,
-  type Dialect,
-  errorResponse,
-  type Framing,
-  readJson,
-  streamResponse,
-} from "../../support/http.ts";
+import { clientSignal, errorResponse, type Framing, readJson, streamResponse } from "../../support/http.ts";
 import type { Ensemble } from "../ensemble.ts";
 import { askOfChat, identityOf, type PlainMessage, replay } from "./asked.ts";
 import { formatOf } from "./member-call.ts";
-import { unknownModel } from "./ollama.ts";
-
-/** Error object of the OpenAI API. */
-export const OPENAI_DIALECT: Dialect = {
-  body: (fault) => ({
-    error: { message: fault.message, type: FAULTS[fault.code].openaiType, param: null, code: fault.code },
-  }),
-};
+import { OPENAI_DIALECT } from "./dialect.ts";
+import { modelNames, unknownModel } from "./model-names.ts";
 
 /** The OpenAI API: the ensemble under its own name and each member under its own. */
 export function openAiApi(ensemble: Ensemble): Hono {
@@ -69,10 +55,6 @@ interface Base {
   id: string;
   created: number;
   model: string;
-}
-
-function modelNames(ensemble: Ensemble): string[] {
-  return [ensemble.config.name, ...ensemble.members().map(({ name }) => name)];
 }
 
 /** Time of this process' start, seconds. */

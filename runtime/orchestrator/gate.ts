@@ -1,0 +1,58 @@
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
+
+/** What a request shows of itself before its body is read. */
+export interface Knock {
+  /** Such as `POST`. */
+  method: string;
+  /** Path without the query, such as `/v1/chat/completions`. */
+  path: string;
+  headers: IncomingHttpHeaders;
+  /** The peer's address as the socket has it, IPv4 also as `::ffff:…`; empty when the peer has gone. */
+  remoteAddress: string;
+}
+
+/** Tokens that one answer cost; 0 where the server did not say. */
+export interface TokensUsed {
+  promptTokens: number;
+  answerTokens: number;
+}
+
+/** A request that was let in. */
+export interface Admission {
+  /** Who asks, fit for logs and metrics; never the key itself. */
+  readonly principal: string;
+  /** Told once at the answer's end, however it ended, what it cost. Must not throw. */
+  settle(used: TokensUsed): void;
+}
+
+/**
+ * Decides who may ask. Every HTTP request but the probes passes it once, before its body is read, on the pass-through and
+ * elsewhere alike; the WebSocket asks it at its upgrade.
+ */
+export interface Gate {
+  /** Lets a request in. Answer at once where possible: a promise costs a turn of the loop. @throws Fault unauthorized, forbidden, rate_limited */
+  admit(knock: Knock): Admission | Promise<Admission>;
+}
+
+/** Lets everybody in and counts nothing. */
+export const OPEN_GATE: Gate = { admit: () => ({ principal: "anonymous", settle: () => undefined }) };
+
+/** Paths that no gate stands before: probes have no key. */
+const PROBES = new Set(["/", "/healthz", "/readyz"]);
+
+/** Whether a path is asked by a probe and not by a user. */
+export function isProbe(path: string): boolean {
+  return PROBES.has(path);
+}
+
+const admissions = new WeakMap<IncomingMessage, Admission>();
+
+/** Keeps the admission of a request for whoever answers it. */
+export function keepAdmission(incoming: IncomingMessage, admission: Admission): void {
+  admissions.set(incoming, admission);
+}
+
+/** The admission of a request; undefined for a probe, and where no gate stands before the app. */
+export function admissionOf(incoming: IncomingMessage | undefined): Admission | undefined {
+  return incoming === undefined ? undefined : admissions.get(incoming);
+}
