@@ -36,11 +36,18 @@ export function judgeFor(text: string): MockBehaviour["answer"] {
   };
 }
 
-/** Starts five mocks and an orchestrator over them, on free ports. `qwen` speaks the OpenAI API, the others Ollama's. */
+/**
+ * Starts five mocks and an orchestrator over them, on free ports. `qwen` speaks the OpenAI API, the others Ollama's.
+ * @param place what of a member's configuration is otherwise, such as another address
+ */
 export async function startMockEnsemble(
   behaviours: Partial<Record<MemberName, Partial<MockBehaviour>>> = {},
   config: Omit<EnsembleConfigInput, "members"> = {},
   env: Readonly<Record<string, string>> = {},
+  place: (
+    name: MemberName,
+    mock: MockModel,
+  ) => Promise<Partial<EnsembleConfigInput["members"][number]>> = async () => ({}),
 ): Promise<MockEnsemble> {
   const started = await Promise.all(
     MEMBERS.map(async (name) => {
@@ -54,14 +61,17 @@ export async function startMockEnsemble(
     EnsembleConfigSchema.parse({
       ...config,
       listen: { port: 0 },
-      members: MEMBERS.map((name) => ({
-        name,
-        role: ROLES[name],
-        url: mocks[name].url,
-        model: `${name}:1b`,
-        api: name === "qwen" ? "openai" : "ollama",
-        prompt: name === "qwen-small" ? "rewritten" : "raw",
-      })),
+      members: await Promise.all(
+        MEMBERS.map(async (name) => ({
+          name,
+          role: ROLES[name],
+          url: mocks[name].url,
+          model: `${name}:1b`,
+          api: name === "qwen" ? "openai" : "ollama",
+          prompt: name === "qwen-small" ? "rewritten" : "raw",
+          ...(await place(name, mocks[name])),
+        })),
+      ),
     }),
     createLogger("test", "silent"),
     env,

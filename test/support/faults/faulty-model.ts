@@ -2,14 +2,14 @@ import { createServer, type IncomingMessage, request as requestHttp, type Server
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { z } from "zod";
 import { answerBadly, isAnsweredBadly } from "./bad-answer.ts";
-import { type CallFault, type Phase, STRIKE_MS } from "./matrix.ts";
+import { type CallStrike, type Phase, STRIKE_MS } from "./matrix.ts";
 import { type Toxic, TOXICS } from "./toxics.ts";
 
 /** A model server that fails as told, byte by byte on the wire. Without a strike it passes everything on to the server behind it. */
 export interface FaultyModel {
   url: string;
   /** What the calls that arrive from now on meet; GETs (health, lists) are left alone. */
-  strike: { fault: CallFault; phase: Phase } | undefined;
+  strike: CallStrike | undefined;
   /** Calls that were struck so far. */
   struck: number;
   /** Connections of struck calls that are still open. */

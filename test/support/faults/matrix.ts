@@ -38,7 +38,17 @@ export type Phase = (typeof PHASES)[number];
 export const STRIKE_MS = 20;
 
 /** One fault at one time. */
-export type Strike = { fault: CallFault; phase: Phase } | { fault: Unreachable; phase: "before" };
+export type Strike = CallStrike | { fault: Unreachable; phase: "before" };
+/** A fault within a call, and when. */
+export interface CallStrike {
+  fault: CallFault;
+  phase: Phase;
+}
+
+/** Whether a strike is of a connection that is never made. */
+export function isUnreachable(strike: Strike): strike is Exclude<Strike, CallStrike> {
+  return strike.fault === "refuse" || strike.fault === "dns";
+}
 
 /** Every fault at every time at which it can strike: 13 by 3, and the two of no connection at all before it. */
 export const STRIKES: readonly Strike[] = [
