@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { engineCommand } from "./engine/command.ts";
+import { keysCommand } from "./orchestrator/access/command.ts";
 import { askCommand, chatCommand, serveCommand } from "./orchestrator/command.ts";
 import { runCommand } from "./support/run.ts";
 
@@ -8,6 +9,7 @@ const program = new Command("gorkheavy")
   .addCommand(engineCommand())
   .addCommand(serveCommand())
   .addCommand(chatCommand())
-  .addCommand(askCommand());
+  .addCommand(askCommand())
+  .addCommand(keysCommand());
 
 await runCommand(program, process.argv.slice(2));

@@ -1,6 +1,8 @@
 import { parse, stringify } from "yaml";
 import { z } from "zod";
+import { AccessConfigSchema } from "./access-config.ts";
 import { HornConfigSchema } from "./horn-config.ts";
+import { RedisConfigSchema } from "./redis-config.ts";
 
 /** What a member does for the ensemble. */
 export const MemberRole = z.enum(["rewriter", "candidate", "judge"]);
@@ -143,6 +145,10 @@ export const EnsembleConfigSchema = z
         longestMs: Millis.default(30_000),
       })
       .prefault({}),
+    /** Who may ask. */
+    access: AccessConfigSchema.prefault({}),
+    /** A Redis that limits and exact answers are shared by. Absent: each replica has its own. */
+    redis: RedisConfigSchema.optional(),
     /** The WebSocket `/horn`. */
     horn: HornConfigSchema.prefault({}),
     limits: z

@@ -1,3 +1,4 @@
+export * from "./access-config.ts";
 export * from "./catalogue.ts";
 export * from "./ensemble-config.ts";
 export * from "./errors.ts";
@@ -6,3 +7,4 @@ export * from "./ollama.ts";
 export * from "./openai.ts";
 export * from "./horn.ts";
 export * from "./horn-config.ts";
+export * from "./redis-config.ts";

@@ -10,6 +10,8 @@ export interface FaultDetails {
   stages?: readonly Stage[];
   /** Member of the ensemble that failed. */
   member?: string;
+  /** Further headers of the response, names in small letters. */
+  headers?: Readonly<Record<string, string>>;
 }
 
 /** The one error of the runtime: a code of the table, and a message fit for the client (no secret, no stack). Each API dialect is made from it at the edge. */
@@ -23,6 +25,7 @@ export class Fault extends Error {
   readonly retryAfterSeconds: number | undefined;
   readonly stages: readonly Stage[] | undefined;
   readonly member: string | undefined;
+  readonly headers: Readonly<Record<string, string>>;
 
   constructor(code: FaultCode, message: string, details: FaultDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -32,6 +35,7 @@ export class Fault extends Error {
     this.retryAfterSeconds = details.retryAfterSeconds;
     this.stages = details.stages;
     this.member = details.member;
+    this.headers = details.headers ?? {};
   }
 }
 

@@ -21,6 +21,16 @@ export interface TokensUsed {
 export interface Admission {
   /** Who asks, fit for logs and metrics; never the key itself. */
   readonly principal: string;
+  /** It may do what changes the service itself. */
+  readonly admin: boolean;
+  /** Further headers of the answer: what is left of a limit. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Aborts when who asks may no longer, with a fault that says why. Undefined where that cannot happen. Who reads it must settle. */
+  readonly ended: AbortSignal | undefined;
+  /** The user that a request asks as. @param named whom it names; undefined when nobody. @throws Fault forbidden */
+  userFor(named: string | undefined): string | undefined;
+  /** @throws Fault forbidden when this model may not be asked */
+  checkModel(model: string): void;
   /** Told once at the answer's end, however it ended, what it cost. Must not throw. */
   settle(used: TokensUsed): void;
 }
@@ -35,7 +45,17 @@ export interface Gate {
 }
 
 /** Lets everybody in and counts nothing. */
-export const OPEN_GATE: Gate = { admit: () => ({ principal: "anonymous", settle: () => undefined }) };
+export const OPEN_GATE: Gate = {
+  admit: () => ({
+    principal: "anonymous",
+    admin: false,
+    headers: {},
+    ended: undefined,
+    userFor: (named) => named,
+    checkModel: () => undefined,
+    settle: () => undefined,
+  }),
+};
 
 /** Paths that no gate stands before: probes have no key. */
 const PROBES = new Set(["/", "/healthz", "/readyz"]);

@@ -91,7 +91,7 @@ export const OLLAMA_DIALECT: Dialect = { body: (fault) => ({ error: fault.messag
 /** An error as a response in an API's dialect. */
 export function errorResponse(error: unknown, dialect: Dialect): Response {
   const fault = toFault(error);
-  const headers = new Headers({ "content-type": "application/json" });
+  const headers = new Headers({ "content-type": "application/json", ...fault.headers });
   if (fault.retryAfterSeconds !== undefined) headers.set("retry-after", String(fault.retryAfterSeconds));
   return new Response(JSON.stringify(dialect.body(fault)), { status: fault.status, headers });
 }
