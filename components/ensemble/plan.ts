@@ -91,6 +91,8 @@ export function configOf(
         ...(profile.threadsFollowCpuLimit ? { numThread: threadsFor(resources.limits.cpuMillicores) } : {}),
       })),
     ...(deadlines === undefined ? {} : { deadlines }),
+    // PGlite would take more memory than the service has, and the pod no volume of its own.
+    store: { kind: "process" },
     listen: { host: "0.0.0.0", port: ORCHESTRATOR_PORT },
   };
 }

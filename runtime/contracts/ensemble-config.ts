@@ -3,6 +3,7 @@ import { z } from "zod";
 import { AccessConfigSchema } from "./access-config.ts";
 import { HornConfigSchema } from "./horn-config.ts";
 import { RedisConfigSchema } from "./redis-config.ts";
+import { StoreSchema } from "./store-config.ts";
 
 /** What a member does for the ensemble. */
 export const MemberRole = z.enum(["rewriter", "candidate", "judge"]);
@@ -96,6 +97,7 @@ export const EnsembleConfigSchema = z
         conversations: z.int().min(1).max(1_000_000).default(1_000),
       })
       .prefault({}),
+    store: StoreSchema.prefault({}),
     listen: z
       .strictObject({
         /** Address to listen on; `--host` on the command line wins. Others than loopback only on purpose. */

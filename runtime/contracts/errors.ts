@@ -10,6 +10,10 @@ export const FAULTS = {
   unknown_model: { status: 404, retryable: false, openaiType: "invalid_request_error" },
   method_not_allowed: { status: 405, retryable: false, openaiType: "invalid_request_error" },
   body_timeout: { status: 408, retryable: true, openaiType: "invalid_request_error" },
+  /** The idempotency key was used with another request. */
+  idempotency_conflict: { status: 409, retryable: false, openaiType: "invalid_request_error" },
+  /** The first request with this idempotency key is still in work. */
+  idempotency_in_progress: { status: 409, retryable: true, openaiType: "invalid_request_error" },
   body_too_large: { status: 413, retryable: false, openaiType: "invalid_request_error" },
   unsupported_media_type: { status: 415, retryable: false, openaiType: "invalid_request_error" },
   rate_limited: { status: 429, retryable: true, openaiType: "rate_limit_error" },
@@ -27,6 +31,8 @@ export const FAULTS = {
   /** Fewer candidates than the quorum gave an answer. */
   no_answer: { status: 503, retryable: true, openaiType: "server_error" },
   overloaded: { status: 503, retryable: true, openaiType: "server_error" },
+  /** Conversations cannot be read or deleted now; questions are answered all the same. */
+  store_unavailable: { status: 503, retryable: true, openaiType: "server_error" },
   draining: { status: 503, retryable: true, openaiType: "server_error" },
   deadline_exceeded: { status: 504, retryable: true, openaiType: "server_error" },
 } as const satisfies Record<string, { status: number; retryable: boolean; openaiType: string }>;

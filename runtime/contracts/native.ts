@@ -1,12 +1,10 @@
 import { z } from "zod";
 import { MemberRole } from "./ensemble-config.ts";
 import { FAULT_CODES } from "./errors.ts";
+import { IdempotencyKey, Identifier } from "./identifier.ts";
 
 /** The five criteria of a verdict, in the order of a candidate's scores. */
 export const CRITERIA = ["correctness", "completeness", "clarity", "usefulness", "context"] as const;
-
-/** Identifier that a client chooses for its user or conversation. */
-const Identifier = z.string().regex(/^[A-Za-z0-9._:@-]{1,128}$/, "want 1 to 128 of A-Z, a-z, 0-9 and . _ : @ -");
 
 /** `POST /ask`: one question to the ensemble. */
 export const AskRequest = z.strictObject({
@@ -15,6 +13,8 @@ export const AskRequest = z.strictObject({
   user: Identifier.optional(),
   /** Conversation to go on with. Absent: a new one, whose id comes with the answer. */
   conversation: Identifier.optional(),
+  /** The same key with the same question is answered once, and the same answer comes again; the header `Idempotency-Key` says the same. */
+  idempotencyKey: IdempotencyKey.optional(),
   /** Stages as server-sent events instead of one answer. @default false */
   stream: z.boolean().default(false),
   /** Ask the judge twice, with the answers in opposite orders, and take only what both say. @default false */
@@ -100,6 +100,20 @@ export const AskAnswer = z.object({
   /** In the order of the plan. */
   stages: z.array(Stage),
   ms: z.number().nonnegative(),
+  /** When it was answered, ISO 8601. */
+  answeredAt: z.string(),
+  /** The turn was in the store before this answer was sent. */
+  remembered: z.boolean(),
+  /** Why the turn is not in the store, or the conversation could not be read. Absent when all is well. */
+  memory: z
+    .object({
+      /** The turn will be stored when the store is back. */
+      queued: z.boolean(),
+      /** The models were shown what the store has. */
+      recalled: z.boolean(),
+      reason: z.string(),
+    })
+    .optional(),
 });
 /** Answer of `POST /ask`. */
 export type AskAnswer = z.output<typeof AskAnswer>;

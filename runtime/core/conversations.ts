@@ -44,9 +44,14 @@ export class Conversations {
     }
   }
 
-  /** Forgets one conversation; true if it was there. */
-  forget(key: ConversationKey): boolean {
-    return this.#turns.delete(idOf(key));
+  /** Forgets one conversation, or all of a user's. */
+  forget(user: string, conversation?: string): void {
+    if (conversation !== undefined) {
+      this.#turns.delete(idOf({ user, conversation }));
+      return;
+    }
+    const prefix = JSON.stringify([user]).slice(0, -1);
+    for (const id of this.#turns.keys()) if (id.startsWith(`${prefix},`)) this.#turns.delete(id);
   }
 
   /** Conversations kept now. */

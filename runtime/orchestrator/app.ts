@@ -2,6 +2,8 @@ import { Hono } from "hono";
 import { Fault, toFault } from "../core/fault.ts";
 import { errorResponse } from "../support/http.ts";
 import type { Logger } from "../support/log.ts";
+import { rememberedHeaders } from "./api/asked.ts";
+import { conversationsApi } from "./api/conversations.ts";
 import { dialectOf } from "./api/dialect.ts";
 import { nativeApi } from "./api/native.ts";
 import { ollamaApi } from "./api/ollama.ts";
@@ -19,11 +21,13 @@ export function createApp(ensemble: Ensemble, log: Logger): Hono {
     if (ensemble.draining) c.header("connection", "close");
     await next();
   });
+  app.use(rememberedHeaders);
   app.get("/", (c) => c.text("gorkheavy is running"));
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", async (c) => {
     if (ensemble.draining) return c.json({ ready: false, reason: "draining" }, 503, { "retry-after": "1" });
-    const readiness = await ensemble.health.check();
+    // The store is told of and not asked for: answers go on without it.
+    const readiness = { ...(await ensemble.health.check()), store: ensemble.memory.state };
     return readiness.ready ? c.json(readiness) : c.json(readiness, 503, { "retry-after": "2" });
   });
   app.get("/openapi.json", (c) => c.json(openApiDocument(API_VERSION)));
@@ -32,6 +36,7 @@ export function createApp(ensemble: Ensemble, log: Logger): Hono {
     return c.text(await registry.metrics(), 200, { "content-type": registry.contentType });
   });
   app.route("/", nativeApi(ensemble));
+  app.route("/", conversationsApi(ensemble));
   app.route("/", ollamaApi(ensemble));
   app.route("/", openAiApi(ensemble));
   app.notFound((c) =>

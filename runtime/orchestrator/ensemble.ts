@@ -1,20 +1,19 @@
-import { randomUUID } from "node:crypto";
 import type { EnsembleConfig, Member } from "../contracts/ensemble-config.ts";
 import type { AskAnswer, Stage } from "../contracts/native.ts";
-import { Conversations, type ConversationKey, type Turn } from "../core/conversations.ts";
+import type { ConversationKey, Turn } from "../core/conversations.ts";
 import { Fault, toFault } from "../core/fault.ts";
-import { type Outcome, runPipeline, type Watch } from "../core/pipeline.ts";
+import { runPipeline, type Watch } from "../core/pipeline.ts";
 import { planOf, type Plan } from "../core/plan.ts";
 import type { ModelCall, Piece, Ports } from "../core/ports.ts";
 import { Traffic } from "../core/traffic.ts";
+import type { Memory } from "../memory/memory.ts";
+import { processMemory } from "../memory/open.ts";
 import { monotonicMs, timer } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { EnsembleMetrics } from "./metrics.ts";
 import { Health } from "./health.ts";
+import { type Answered, answerOnce } from "./remembering.ts";
 import type { Upstream } from "./upstream.ts";
-
-/** User of a request that names none. */
-export const ANONYMOUS = "anonymous";
 
 /** One question as the APIs hand it on. */
 export interface AskInput {
@@ -24,6 +23,8 @@ export interface AskInput {
   conversation?: string;
   /** History that the client carries itself; then nothing is remembered here. */
   turns?: readonly Turn[];
+  /** The same key with the same question is answered once; the same answer comes again. */
+  idempotencyKey?: string;
   system?: string;
   bothOrders?: boolean;
   mode?: "select" | "synthesize";
@@ -34,6 +35,8 @@ export interface AskInput {
 export interface EnsembleParts {
   config: EnsembleConfig;
   upstream: Pick<Upstream, "call" | "get" | "close">;
+  /** Where conversations are kept. @default - this process */
+  memory?: Memory;
   random?: () => number;
   /** One line a question: how long, who won, how each stage went. Never words of users or models. */
   log?: Pick<Logger, "info" | "warn">;
@@ -44,7 +47,7 @@ export class Ensemble {
   readonly config: EnsembleConfig;
   readonly metrics: EnsembleMetrics;
   readonly health: Health;
-  readonly conversations: Conversations;
+  readonly memory: Memory;
   readonly #log: EnsembleParts["log"];
   /** What all calls of the members taught; the pass-through's, too. */
   readonly traffic: Traffic;
@@ -54,15 +57,15 @@ export class Ensemble {
   #inFlight = 0;
   #draining = false;
 
-  constructor({ config, upstream, random = Math.random, log }: EnsembleParts) {
+  constructor({ config, upstream, memory = processMemory(config), random = Math.random, log }: EnsembleParts) {
     this.#log = log;
     this.config = config;
     this.#upstream = upstream;
     this.#plan = planOf(config);
-    this.conversations = new Conversations(config.memory);
+    this.memory = memory;
     this.metrics = new EnsembleMetrics(() => ({
       inFlight: this.#inFlight,
-      conversations: this.conversations.size,
+      memory: { ...memory.state, recent: memory.recent },
       breakers: config.members.map(({ name }) => ({
         member: name,
         open: this.traffic.breakerState(name) !== "closed",
@@ -113,25 +116,13 @@ export class Ensemble {
     );
   }
 
-  /** Asks the ensemble. @throws Fault no_answer, overloaded, cancelled */
+  /** Asks the ensemble; the turn is stored before this resolves. @throws Fault no_answer, overloaded, cancelled, idempotency_conflict, idempotency_in_progress */
   async ask(input: AskInput, signal: AbortSignal, watch?: Watch): Promise<AskAnswer> {
     const release = this.enter();
-    const key: ConversationKey = { user: input.user ?? ANONYMOUS, conversation: input.conversation ?? randomUUID() };
-    const turns = input.turns ?? this.conversations.recall(key);
-    const question = {
-      text: input.question,
-      turns,
-      system: input.system,
-      bothOrders: input.bothOrders,
-      mode: input.mode,
-      draft: input.draft,
-    };
     try {
-      const outcome = await runPipeline(this.#plan, question, this.#ports, signal, watch);
-      if (input.turns === undefined)
-        this.conversations.remember(key, { question: input.question, answer: outcome.answer });
-      this.metrics.answered(outcome);
-      const answer = answerOf(input.question, key, outcome);
+      const answer = await answerOnce(this.memory, input, signal, (turns, key) =>
+        this.#answer(input, turns, key, signal, watch),
+      );
       const { by, winner } = answer.decision;
       this.#log?.info({ id: answer.id, ms: answer.ms, by, winner, stages: answer.stages.map(summaryOf) }, "answered");
       return answer;
@@ -143,6 +134,21 @@ export class Ensemble {
     } finally {
       release();
     }
+  }
+
+  async #answer(
+    input: AskInput,
+    turns: readonly Turn[],
+    key: ConversationKey,
+    signal: AbortSignal,
+    watch?: Watch,
+  ): Promise<Answered> {
+    const { question, system, bothOrders, mode, draft } = input;
+    const asked = { text: question, turns, system, bothOrders, mode, draft };
+    const outcome = await runPipeline(this.#plan, asked, this.#ports, signal, watch);
+    this.metrics.answered(outcome);
+    const { answer, decision, stages, turnsShown, ms } = outcome;
+    return { question, reply: answer, decision, ...key, turnsShown, stages, ms };
   }
 
   /** Streams one member's own answer; its connection is retried while nothing was streamed. @throws Fault of the upstream, overloaded */
@@ -198,18 +204,14 @@ export class Ensemble {
     };
   }
 
-  /** Breaks all connections to the members. */
-  close(): Promise<void> {
-    return this.#upstream.close();
+  /** Writes what waits to be stored, and breaks all connections. */
+  async close(): Promise<void> {
+    await this.memory.close();
+    await this.#upstream.close();
   }
 }
 
 /** A stage in a few words, without any of its own. */
 function summaryOf({ member, status, ms, code }: Stage): string {
   return `${member} ${status}${code === undefined ? "" : ` (${code})`} ${Math.round(ms)} ms`;
-}
-
-function answerOf(question: string, key: ConversationKey, outcome: Outcome): AskAnswer {
-  const { answer, decision, stages, turnsShown, ms } = outcome;
-  return { id: randomUUID(), question, reply: answer, decision, ...key, turnsShown, stages, ms };
 }

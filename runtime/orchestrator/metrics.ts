@@ -3,6 +3,7 @@ import { FAULT_CODES } from "../contracts/errors.ts";
 import type { Stage } from "../contracts/native.ts";
 import type { Fault } from "../core/fault.ts";
 import type { Outcome } from "../core/pipeline.ts";
+import { type MemoryState, TURN_OUTCOMES, type TurnOutcome } from "../memory/memory.ts";
 
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 180];
 
@@ -20,9 +21,16 @@ export class EnsembleMetrics {
   readonly #truncated: Counter<"member">;
   readonly #decisions: Counter<"by">;
   readonly #wins: Counter<"member">;
+  readonly #turns: Counter<"outcome">;
 
   /** @param now what the gauges show when somebody looks. */
-  constructor(now: () => { inFlight: number; conversations: number; breakers: { member: string; open: boolean }[] }) {
+  constructor(
+    now: () => {
+      inFlight: number;
+      memory: MemoryState & { recent: number };
+      breakers: { member: string; open: boolean }[];
+    },
+  ) {
     const registers = [this.registry];
     this.#questions = new Counter({
       name: "gorkheavy_questions_total",
@@ -116,9 +124,34 @@ export class EnsembleMetrics {
       help: "Conversations kept in the process",
       registers,
       collect() {
-        this.set(now().conversations);
+        this.set(now().memory.recent);
       },
     });
+    new Gauge({
+      name: "gorkheavy_store_up",
+      help: "1 while the conversation store can be used, or nobody has needed it yet",
+      labelNames: ["kind"],
+      registers,
+      collect() {
+        const { kind, state } = now().memory;
+        this.set({ kind }, state === "up" || state === "idle" ? 1 : 0);
+      },
+    });
+    new Gauge({
+      name: "gorkheavy_turns_waiting",
+      help: "Turns that wait to be written to the conversation store",
+      registers,
+      collect() {
+        this.set(now().memory.queued);
+      },
+    });
+    this.#turns = new Counter({
+      name: "gorkheavy_turns_total",
+      help: "Turns by what became of them: stored; queued until the store is back; not kept for want of room or because the store refuses them; replayed under an idempotency key; superseded by another answer under it; deleted meanwhile",
+      labelNames: ["outcome"],
+      registers,
+    });
+    for (const outcome of TURN_OUTCOMES) this.#turns.inc({ outcome }, 0);
   }
 
   /** Counts a question that was answered. */
@@ -128,6 +161,11 @@ export class EnsembleMetrics {
     this.#decisions.inc({ by: outcome.decision.by });
     this.#wins.inc({ member: outcome.decision.winner });
     this.#countStages(outcome.stages);
+  }
+
+  /** Counts what became of a turn. */
+  turn(outcome: TurnOutcome): void {
+    this.#turns.inc({ outcome });
   }
 
   /** Counts a question that ended in a fault. */

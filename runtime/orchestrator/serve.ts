@@ -1,4 +1,5 @@
 import type { EnsembleConfig } from "../contracts/ensemble-config.ts";
+import { memoryOf } from "../memory/open.ts";
 import { sleep } from "../support/clock.ts";
 import { listen, type Listening } from "../support/listen.ts";
 import type { Logger } from "../support/log.ts";
@@ -27,13 +28,15 @@ export async function startOrchestrator(
 ): Promise<RunningOrchestrator> {
   tokenOf(config, env);
   const upstream = new Upstream({ connectMs: config.deadlines.connectMs, env });
-  const ensemble = new Ensemble({ config, upstream, log });
+  const memory = memoryOf({ config, env, log, count: (outcome) => ensemble.metrics.turn(outcome) });
+  const ensemble = new Ensemble({ config, upstream, memory, log });
   const passThrough = new PassThrough(ensemble, env);
   const gate: Gate = OPEN_GATE;
   const front = createFront({ ensemble, gate, passThrough, log });
   const listening = await listen(createApp(ensemble, log), config.listen.host, config.listen.port, front);
   const horn = new Horn(ensemble, config.horn, oneToken(tokenOf(config, env)));
   horn.attach(listening.server);
+  memory.wake();
   return {
     ensemble,
     listening,

@@ -59,6 +59,7 @@ export async function startMockEnsemble(
   const mocks = Object.fromEntries(started) as Record<MemberName, MockModel>;
   const orchestrator = await startOrchestrator(
     EnsembleConfigSchema.parse({
+      store: { kind: "process" },
       ...config,
       listen: { port: 0 },
       members: await Promise.all(

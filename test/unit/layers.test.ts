@@ -105,6 +105,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "infra/lab": ["stacks", "runtime", "runtime/contracts", "runtime/orchestrator"],
   // What wires the parts of the runtime into one program.
   runtime: ["runtime/contracts", "runtime/core", "runtime/support", "runtime/engine", "runtime/orchestrator"],
+  // Its questions and answers are remembered there.
+  "runtime/orchestrator": ["runtime/contracts", "runtime/core", "runtime/support", "runtime/memory"],
   "runtime/contracts": [],
   "runtime/core": ["runtime/contracts"],
   "runtime/support": ["runtime/contracts", "runtime/core"],

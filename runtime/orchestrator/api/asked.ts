@@ -1,29 +1,64 @@
 import { createHash } from "node:crypto";
-import type { Context } from "hono";
-import { z } from "zod";
+import type { Context, MiddlewareHandler } from "hono";
+import { IdempotencyKey, Identifier } from "../../contracts/identifier.ts";
+import type { AskAnswer } from "../../contracts/native.ts";
 import { turnsOf, type Turn } from "../../core/conversations.ts";
 import { Fault } from "../../core/fault.ts";
-import type { AskInput } from "../ensemble.ts";
+import { clientSignal } from "../../support/http.ts";
+import type { AskInput, Ensemble } from "../ensemble.ts";
+import { isReplay } from "../remembering.ts";
 
 /** Header that names the conversation on APIs that have no field for it. */
 export const CONVERSATION_HEADER = "x-gorkheavy-conversation";
 /** Header that names the user on APIs that have no field for it. */
 export const USER_HEADER = "x-gorkheavy-user";
 
-const Identifier = z.string().regex(/^[A-Za-z0-9._:@-]{1,128}$/);
+/** Header under whose value the same question is answered once. Source: draft-ietf-httpapi-idempotency-key-header. */
+export const IDEMPOTENCY_HEADER = "idempotency-key";
+/** Header that says what became of the turn: `true`, `queued` or `false`. */
+export const REMEMBERED_HEADER = "x-gorkheavy-remembered";
+/** Header that says that the answer was there already. */
+export const REPLAYED_HEADER = "idempotent-replayed";
 
-/** User and conversation of a request's headers; undefined where it names none. @throws Fault invalid_request */
-export function identityOf(c: Context): { user?: string; conversation?: string } {
-  return { user: header(c, USER_HEADER), conversation: header(c, CONVERSATION_HEADER) };
+/** Who asks, in which conversation, under which key. */
+export type Identity = Pick<AskInput, "user" | "conversation" | "idempotencyKey">;
+
+/** User, conversation and idempotency key of a request's headers; undefined where it names none. @throws Fault invalid_request */
+export function identityOf(c: Context): Identity {
+  return {
+    user: header(c, USER_HEADER, Identifier),
+    conversation: header(c, CONVERSATION_HEADER, Identifier),
+    idempotencyKey: header(c, IDEMPOTENCY_HEADER, IdempotencyKey),
+  };
 }
 
-function header(c: Context, name: string): string | undefined {
+function header(c: Context, name: string, schema: typeof Identifier): string | undefined {
   const value = c.req.header(name);
   if (value === undefined) return undefined;
-  const parsed = Identifier.safeParse(value);
-  if (!parsed.success) throw new Fault("invalid_request", `${name}: want 1 to 128 of A-Z, a-z, 0-9 and . _ : @ -`);
+  const parsed = schema.safeParse(value);
+  if (!parsed.success)
+    throw new Fault("invalid_request", `${name}: ${parsed.error.issues[0]?.message ?? "not allowed"}`);
   return parsed.data;
 }
+
+/** Answers whose requests have a body of another API: what it cannot say is said in a header. */
+const answers = new WeakMap<Request, AskAnswer>();
+
+/** Asks the ensemble for a request, whose response will say in its headers what became of the turn. @throws Fault */
+export async function askFor(ensemble: Ensemble, input: AskInput, c: Context): Promise<AskAnswer> {
+  const answer = await ensemble.ask(input, clientSignal(c));
+  answers.set(c.req.raw, answer);
+  return answer;
+}
+
+/** Puts those headers on every response that was made by `askFor`. */
+export const rememberedHeaders: MiddlewareHandler = async (c, next) => {
+  await next();
+  const answer = answers.get(c.req.raw);
+  if (answer === undefined) return;
+  c.header(REMEMBERED_HEADER, answer.remembered ? "true" : answer.memory?.queued === true ? "queued" : "false");
+  if (isReplay(answer)) c.header(REPLAYED_HEADER, "true");
+};
 
 /** One message of a chat with its text taken out. */
 export interface PlainMessage {
@@ -36,11 +71,7 @@ export interface PlainMessage {
  * a conversation: then the service's own memory is used. Instructions of the client go to the candidates.
  * @throws Fault invalid_request when the last message is not the user's
  */
-export function askOfChat(
-  messages: readonly PlainMessage[],
-  turns: number,
-  identity: { user?: string; conversation?: string },
-): AskInput {
+export function askOfChat(messages: readonly PlainMessage[], turns: number, identity: Identity): AskInput {
   const last = messages.at(-1);
   if (last?.role !== "user") throw new Fault("invalid_request", "messages: want the last one to be the user's");
   if (last.content.trim() === "") throw new Fault("invalid_request", "messages: the last one is empty");

@@ -12,5 +12,5 @@ export const OPENAI_DIALECT: Dialect = {
 /** How errors of a path are written: each API has its own shape. */
 export function dialectOf(path: string): Dialect {
   if (path.startsWith("/api/")) return OLLAMA_DIALECT;
-  return path.startsWith("/v1/") && path !== "/v1/ask" ? OPENAI_DIALECT : NATIVE_DIALECT;
+  return path.startsWith("/v1/") && !/^\/v1\/(ask|conversations)(\/|$)/.test(path) ? OPENAI_DIALECT : NATIVE_DIALECT;
 }

@@ -4,8 +4,8 @@ import { AskRequest, type AskEvent } from "../../contracts/native.ts";
 import { toFault } from "../../core/fault.ts";
 import { clientSignal, errorResponse, type Framing, readJson, streamResponse } from "../../support/http.ts";
 import { Pipe } from "../../support/pipe.ts";
-import type { Ensemble } from "../ensemble.ts";
-import { replay } from "./asked.ts";
+import type { AskInput, Ensemble } from "../ensemble.ts";
+import { askFor, identityOf, replay } from "./asked.ts";
 import { errorOf, NATIVE_DIALECT } from "./native-error.ts";
 
 const SSE: Framing<AskEvent> = {
@@ -20,8 +20,11 @@ export function nativeApi(ensemble: Ensemble): Hono {
   app.onError((error) => errorResponse(error, NATIVE_DIALECT));
   const ask = async (c: Context): Promise<Response> => {
     const request = await readJson(c, AskRequest, ensemble.config.limits.bodyBytes);
-    if (!request.stream) return c.json(await ensemble.ask(request, clientSignal(c)));
-    return streamResponse(eventsOf(ensemble, request, clientSignal(c)), SSE);
+    const { stream, ...asked } = request;
+    const { idempotencyKey = asked.idempotencyKey } = identityOf(c);
+    const input = { ...asked, ...(idempotencyKey === undefined ? {} : { idempotencyKey }) };
+    if (!stream) return c.json(await askFor(ensemble, input, c));
+    return streamResponse(eventsOf(ensemble, input, clientSignal(c)), SSE);
   };
   app.post("/ask", ask);
   app.post("/v1/ask", ask);
@@ -29,13 +32,13 @@ export function nativeApi(ensemble: Ensemble): Hono {
 }
 
 /** Stages as they begin and end, the decision, the winner's words, and the whole answer at last. */
-async function* eventsOf(ensemble: Ensemble, request: AskRequest, client: AbortSignal): AsyncIterable<AskEvent> {
+async function* eventsOf(ensemble: Ensemble, input: AskInput, client: AbortSignal): AsyncIterable<AskEvent> {
   const stop = new AbortController();
   const cancel = (): void => stop.abort();
   client.addEventListener("abort", cancel, { once: true });
   const pipe = new Pipe<AskEvent>();
   ensemble
-    .ask(request, stop.signal, (event) => pipe.push(event))
+    .ask(input, stop.signal, (event) => pipe.push(event))
     .then(
       (answer) => {
         for (const text of replay(answer.reply)) pipe.push({ event: "text", text });

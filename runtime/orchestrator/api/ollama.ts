@@ -16,7 +16,7 @@ import type { ChatMessage, ModelCall } from "../../core/ports.ts";
 import { monotonicMs } from "../../support/clock.ts";
 import { clientSignal, errorResponse, ndjson, OLLAMA_DIALECT, readJson, streamResponse } from "../../support/http.ts";
 import type { AskInput, Ensemble } from "../ensemble.ts";
-import { askOfChat, contextOf, conversationOf, digestOf, identityOf, replay } from "./asked.ts";
+import { askFor, askOfChat, contextOf, conversationOf, digestOf, identityOf, replay } from "./asked.ts";
 import { formatOf, samplingOf } from "./member-call.ts";
 import { known, modelNames } from "./model-names.ts";
 
@@ -131,12 +131,8 @@ function generateParts(ensemble: Ensemble, request: OllamaGenerateRequest, c: Co
     const instruction: ChatMessage[] = system === undefined ? [] : [{ role: "system", content: system }];
     return memberParts(ensemble, request, [...instruction, { role: "user", content: prompt }], c);
   }
-  const { user, conversation } = identityOf(c);
-  return ensembleParts(
-    ensemble,
-    { question: prompt, user, conversation: conversation ?? conversationOf(request.context), system },
-    c,
-  );
+  const { conversation = conversationOf(request.context), ...identity } = identityOf(c);
+  return ensembleParts(ensemble, { question: prompt, ...identity, conversation, system }, c);
 }
 
 function chatParts(ensemble: Ensemble, request: OllamaChatRequest, c: Context): AsyncIterable<Part> {
@@ -151,7 +147,7 @@ function chatParts(ensemble: Ensemble, request: OllamaChatRequest, c: Context): 
 }
 
 async function* ensembleParts(ensemble: Ensemble, input: AskInput, c: Context): AsyncIterable<Part> {
-  const answer = await ensemble.ask(input, clientSignal(c));
+  const answer = await askFor(ensemble, input, c);
   for (const text of replay(answer.reply)) yield { text, totals: { done: false } };
   yield {
     text: "",

@@ -12,7 +12,7 @@ import { Fault } from "../../core/fault.ts";
 import type { ChatMessage, ModelCall, Piece } from "../../core/ports.ts";
 import { clientSignal, errorResponse, type Framing, readJson, streamResponse } from "../../support/http.ts";
 import type { Ensemble } from "../ensemble.ts";
-import { askOfChat, identityOf, type PlainMessage, replay } from "./asked.ts";
+import { askFor, askOfChat, identityOf, type PlainMessage, replay } from "./asked.ts";
 import { formatOf } from "./member-call.ts";
 import { OPENAI_DIALECT } from "./dialect.ts";
 import { modelNames, unknownModel } from "./model-names.ts";
@@ -106,7 +106,7 @@ function roleOf(role: string): ChatMessage["role"] {
 }
 
 async function* replayed(ensemble: Ensemble, input: Parameters<Ensemble["ask"]>[0], c: Context): AsyncIterable<Piece> {
-  const answer = await ensemble.ask(input, clientSignal(c));
+  const answer = await askFor(ensemble, input, c);
   for (const text of replay(answer.reply)) yield { text };
   const winner = answer.stages.find(({ member }) => member === answer.decision.winner);
   yield { text: "", done: { reason: "stop", promptTokens: winner?.promptTokens, answerTokens: winner?.answerTokens } };

@@ -1,0 +1,59 @@
+import postgres from "postgres";
+import type { Database, Sql } from "./database.ts";
+import { StoreUnavailable } from "./unavailable.ts";
+
+/** How a Postgres is reached. */
+export interface PostgresOptions {
+  url: string;
+  connections: number;
+  connectMs: number;
+  /** Longest time of one statement on the server, ms. */
+  statementMs: number;
+}
+
+/** Where a URL leads, without user and password: fit for logs. @param name of the variable that holds it @throws StoreUnavailable when it is no Postgres URL */
+export function targetOf(url: string, name: string): string {
+  let parsed: URL;
+  try {
+    parsed = new URL(url);
+  } catch {
+    throw new StoreUnavailable(`${name}: not a URL, want postgres://user:password@host:5432/database`);
+  }
+  if (!/^postgres(ql)?:$/.test(parsed.protocol)) {
+    throw new StoreUnavailable(
+      `${name}: the URL begins with another scheme, want postgres://user:password@host:5432/database`,
+    );
+  }
+  const socket = parsed.searchParams.get("host");
+  return `${socket ?? parsed.host}${parsed.pathname}`;
+}
+
+/** A Postgres server. It connects with the first statement. */
+export function openPostgres(options: PostgresOptions): Database {
+  const client = postgres(options.url, {
+    max: options.connections,
+    connect_timeout: Math.max(1, Math.ceil(options.connectMs / 1000)),
+    // Whoever tries again does so at his own pace.
+    backoff: () => 0,
+    fetch_types: false,
+    onnotice: () => undefined,
+    connection: {
+      application_name: "gorkheavy",
+      statement_timeout: options.statementMs,
+      idle_in_transaction_session_timeout: options.statementMs * 2,
+    },
+  });
+  const sqlOf =
+    (runner: postgres.ISql): Sql =>
+    async (text, ...values) => [...(await runner(text, ...values))];
+  return {
+    sql: sqlOf(client),
+    begin: async <T>(work: Parameters<Database["begin"]>[0]): Promise<T> =>
+      (await client.begin((transaction) =>
+        work(sqlOf(transaction), async (text) => {
+          await transaction.unsafe(text).simple();
+        }),
+      )) as T,
+    close: () => client.end({ timeout: 0 }),
+  };
+}
