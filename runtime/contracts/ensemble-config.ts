@@ -4,6 +4,7 @@ import { AccessConfigSchema } from "./access-config.ts";
 import { HornConfigSchema } from "./horn-config.ts";
 import { RedisConfigSchema } from "./redis-config.ts";
 import { StoreSchema } from "./store-config.ts";
+import { RoutingConfigSchema } from "./routing-config.ts";
 
 /** What a member does for the ensemble. */
 export const MemberRole = z.enum(["rewriter", "candidate", "judge"]);
@@ -136,6 +137,8 @@ export const EnsembleConfigSchema = z
         samples: z.int().min(1).max(200).default(20),
       })
       .prefault({}),
+    /** When one or two models are asked instead of the whole panel. */
+    routing: RoutingConfigSchema.prefault({}),
     /** When a member is left alone. */
     breaker: z
       .strictObject({

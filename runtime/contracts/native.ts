@@ -2,6 +2,7 @@ import { z } from "zod";
 import { MemberRole } from "./ensemble-config.ts";
 import { FAULT_CODES } from "./errors.ts";
 import { IdempotencyKey, Identifier } from "./identifier.ts";
+import { Routing } from "./routing.ts";
 
 /** The five criteria of a verdict, in the order of a candidate's scores. */
 export const CRITERIA = ["correctness", "completeness", "clarity", "usefulness", "context"] as const;
@@ -93,6 +94,8 @@ export const AskAnswer = z.object({
   /** The winner's own words. */
   reply: z.string(),
   decision: Decision,
+  /** Whom it was asked of, and why. Absent where no panel was asked, such as for a kept answer. */
+  routing: Routing.optional(),
   user: z.string(),
   conversation: z.string(),
   /** Turns of the conversation that the models were shown. */
@@ -132,6 +135,8 @@ export type NativeError = z.output<typeof NativeError>;
 
 /** Events of a streamed `POST /ask`, by name. */
 export const AskEvent = z.discriminatedUnion("event", [
+  /** Whom it is asked of; only where `routing.awarenessThreshold` is below 1. */
+  z.object({ event: z.literal("routing"), routing: Routing }),
   z.object({ event: z.literal("stage-start"), stage: z.string(), member: z.string(), model: z.string() }),
   z.object({ event: z.literal("stage-end"), stage: Stage }),
   /** More words of one model, provisional: the reply comes as `text` events and may be another one's. */

@@ -43,7 +43,9 @@ export interface Outcome {
 }
 
 /** What happens while the pipeline runs, for clients that watch. */
-export type Watch = (event: Extract<AskEvent, { event: "stage-start" | "stage-end" | "draft" | "decision" }>) => void;
+export type Watch = (
+  event: Extract<AskEvent, { event: "routing" | "stage-start" | "stage-end" | "draft" | "decision" }>,
+) => void;
 
 /**
  * Runs a plan for one question: every stage starts when what it needs has ended, failures are stages and not exceptions.

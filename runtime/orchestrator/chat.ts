@@ -163,6 +163,8 @@ async function printReply(options: AskOptions, output: NodeJS.WritableStream, ve
 /** One line about an event for people who watch; nothing for those that the reply shows. */
 export function describe(event: AskEvent): string {
   switch (event.event) {
+    case "routing":
+      return `  asks ${event.routing.asked.join(", ")}: ${event.routing.why}\n`;
     case "stage-start":
       return `  ${event.member} (${event.model}) is thinking\n`;
     case "stage-end":

@@ -2,8 +2,8 @@ import type { EnsembleConfig, Member } from "../contracts/ensemble-config.ts";
 import type { AskAnswer, Stage } from "../contracts/native.ts";
 import type { ConversationKey, Turn } from "../core/conversations.ts";
 import { Fault, toFault } from "../core/fault.ts";
-import { runPipeline, type Watch } from "../core/pipeline.ts";
-import { planOf, type Plan } from "../core/plan.ts";
+import type { Watch } from "../core/pipeline.ts";
+import { assertPlan, planOf, type Plan } from "../core/plan.ts";
 import type { ModelCall, Piece, Ports } from "../core/ports.ts";
 import { Traffic } from "../core/traffic.ts";
 import type { Memory } from "../memory/memory.ts";
@@ -13,6 +13,8 @@ import type { Logger } from "../support/log.ts";
 import { EnsembleMetrics } from "./metrics.ts";
 import { Health } from "./health.ts";
 import { type Answered, answerOnce } from "./remembering.ts";
+import { RoutedPanel } from "./routing/routed-panel.ts";
+import type { Verdicts } from "./routing/verdict-log.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** One question as the APIs hand it on. */
@@ -38,6 +40,10 @@ export interface EnsembleParts {
   /** Where conversations are kept. @default - this process */
   memory?: Memory;
   random?: () => number;
+  /** Who does what. @default the plan of the configuration */
+  plan?: Plan;
+  /** Where verdicts are kept for routing. Absent: in memory alone. */
+  verdicts?: Verdicts;
   /** One line a question: how long, who won, how each stage went. Never words of users or models. */
   log?: Pick<Logger, "info" | "warn">;
 }
@@ -51,17 +57,25 @@ export class Ensemble {
   readonly #log: EnsembleParts["log"];
   /** What all calls of the members taught; the pass-through's, too. */
   readonly traffic: Traffic;
-  readonly #plan: Plan;
+  readonly #panel: RoutedPanel;
   readonly #ports: Ports;
   readonly #upstream: EnsembleParts["upstream"];
   #inFlight = 0;
   #draining = false;
 
-  constructor({ config, upstream, memory = processMemory(config), random = Math.random, log }: EnsembleParts) {
+  constructor({
+    config,
+    upstream,
+    memory = processMemory(config),
+    random = Math.random,
+    plan = planOf(config),
+    verdicts,
+    log,
+  }: EnsembleParts) {
+    assertPlan(plan);
     this.#log = log;
     this.config = config;
     this.#upstream = upstream;
-    this.#plan = planOf(config);
     this.memory = memory;
     this.metrics = new EnsembleMetrics(() => ({
       inFlight: this.#inFlight,
@@ -80,6 +94,14 @@ export class Ensemble {
       timer,
       traffic: this.traffic,
     };
+    this.#panel = new RoutedPanel({
+      config,
+      plan,
+      ports: this.#ports,
+      registry: this.metrics.registry,
+      verdicts,
+      isDown: (member) => this.traffic.breakerState(member) !== "closed",
+    });
   }
 
   /** Questions worked on now. */
@@ -145,10 +167,10 @@ export class Ensemble {
   ): Promise<Answered> {
     const { question, system, bothOrders, mode, draft } = input;
     const asked = { text: question, turns, system, bothOrders, mode, draft };
-    const outcome = await runPipeline(this.#plan, asked, this.#ports, signal, watch);
+    const outcome = await this.#panel.run(asked, signal, watch);
     this.metrics.answered(outcome);
-    const { answer, decision, stages, turnsShown, ms } = outcome;
-    return { question, reply: answer, decision, ...key, turnsShown, stages, ms };
+    const { answer, decision, routing, stages, turnsShown, ms } = outcome;
+    return { question, reply: answer, decision, routing, ...key, turnsShown, stages, ms };
   }
 
   /** Streams one member's own answer; its connection is retried while nothing was streamed. @throws Fault of the upstream, overloaded */

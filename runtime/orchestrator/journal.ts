@@ -82,6 +82,8 @@ function bytesOf(event: AskEvent): number {
     case "text":
     case "draft":
       return EVENT_BYTES + event.text.length;
+    case "routing":
+      return EVENT_BYTES + JSON.stringify(event.routing).length;
     case "stage-end":
       return EVENT_BYTES + bytesOfStage(event.stage);
     case "answer":

@@ -10,6 +10,7 @@ import { type Gate, OPEN_GATE } from "./gate.ts";
 import { oneToken } from "./horn/guard.ts";
 import { Horn } from "./horn/horn.ts";
 import { PassThrough } from "./passthrough/pass-through.ts";
+import { openVerdicts } from "./routing/verdict-log.ts";
 import { Upstream } from "./upstream.ts";
 
 /** An orchestrator that listens. */
@@ -29,7 +30,8 @@ export async function startOrchestrator(
   tokenOf(config, env);
   const upstream = new Upstream({ connectMs: config.deadlines.connectMs, env });
   const memory = memoryOf({ config, env, log, count: (outcome) => ensemble.metrics.turn(outcome) });
-  const ensemble = new Ensemble({ config, upstream, memory, log });
+  const verdicts = await openVerdicts(config.routing, log);
+  const ensemble = new Ensemble({ config, upstream, memory, verdicts, log });
   const passThrough = new PassThrough(ensemble, env);
   const gate: Gate = OPEN_GATE;
   const front = createFront({ ensemble, gate, passThrough, log });
@@ -47,6 +49,7 @@ export async function startOrchestrator(
       await horn.drain(graceMs);
       await drained;
       await Promise.all([ensemble.close(), passThrough.close()]);
+      await verdicts?.close();
     },
   };
 }
