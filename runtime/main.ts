@@ -1,15 +1,24 @@
 import { Command } from "commander";
-import { engineCommand } from "./engine/command.ts";
-import { keysCommand } from "./orchestrator/access/command.ts";
-import { askCommand, chatCommand, serveCommand } from "./orchestrator/command.ts";
 import { runCommand } from "./support/run.ts";
 
-const program = new Command("gorkheavy")
-  .description("an ensemble of small language models that answers with one voice")
-  .addCommand(engineCommand())
-  .addCommand(serveCommand())
-  .addCommand(chatCommand())
-  .addCommand(askCommand())
-  .addCommand(keysCommand());
+/** Commands by name. Only the one that is called is loaded: a service's start must not pay for the others. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  engine: async () => (await import("./engine/command.ts")).engineCommand(),
+  serve: async () => (await import("./orchestrator/command.ts")).serveCommand(),
+  chat: async () => (await import("./orchestrator/command.ts")).chatCommand(),
+  ask: async () => (await import("./orchestrator/command.ts")).askCommand(),
+  keys: async () => (await import("./orchestrator/access/command.ts")).keysCommand(),
+};
 
-await runCommand(program, process.argv.slice(2));
+const argv = process.argv.slice(2);
+const called = Object.keys(COMMANDS).filter((name) => name === argv[0]);
+const program = new Command("gorkheavy").description(
+  "an ensemble of small language models that answers with one voice",
+);
+// Without a command that is known it is help or a mistake, and both are answered with all of them.
+for (const name of called.length > 0 ? called : Object.keys(COMMANDS)) {
+  const command = await COMMANDS[name]?.();
+  if (command !== undefined) program.addCommand(command);
+}
+
+await runCommand(program, argv);
