@@ -2,7 +2,7 @@ import { figure, table } from "../machine.ts";
 import type { Cell } from "./cells.ts";
 import type { Seen } from "./run.ts";
 import { DIRECT } from "./run.ts";
-import { added, median } from "./summary.ts";
+import { added, median, mostRss } from "./summary.ts";
 
 /** One aim beside what was reached. */
 export interface Aim {
@@ -63,7 +63,15 @@ export function aimsOf(seen: readonly Seen[], cells: readonly Cell[], who: Who):
     atLeast("saturated answers a second over Portkey's", 3, rate / saturated(of(who.portkey))),
     atLeast("saturated answers a second over LiteLLM's", 40, rate / saturated(of(who.litellm))),
     atLeast("LiteLLM's p99 over ours at c=64", 20, p99(of(who.litellm)) / p99(ours)),
-    atMost("RSS under load", 96, ours?.rssMib ?? Number.NaN, " MiB", 1),
+    ...[...new Set(cells.map(({ bodyKb }) => bodyKb))].map((bodyKb) =>
+      atMost(
+        `RSS under load of ${bodyKb} KB`,
+        96,
+        ours === undefined ? Number.NaN : mostRss(ours, cells, bodyKb),
+        " MiB",
+        1,
+      ),
+    ),
     atMost("ready", 250, median(ours?.readyMs ?? []), " ms", 0),
     atLeast("direct answers a second over ours (headroom of load and model server)", 3, saturated(direct) / rate),
   ];

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Report } from "../../../infra/lab/tools/cache.ts";
 import type { PreparedGateway, RunningGateway } from "../peers/gateway.ts";
-import { treeRssMib } from "../peers/process-tree.ts";
+import { treeUse, untilIdle } from "../peers/process-tree.ts";
 import { bodyOf, type Cell, describeCell } from "./cells.ts";
 import { LOAD_CORE, startGateway, startUpstream } from "./contestant.ts";
 import { load, type Measured } from "./load.ts";
@@ -18,22 +18,31 @@ export interface Entry {
   starts: number;
 }
 
+/** One run of one contestant on one cell. */
+export interface Round extends Measured {
+  /** CPU time of the gateway for each answer, µs: what a busy machine disturbs least. NaN of the direct way, which shares the load's core. */
+  cpuUs: number;
+  /** Most resident memory of the gateway meanwhile, MiB. NaN of the direct way. */
+  rssMib: number;
+}
+
 /** What was seen of one contestant. */
 export interface Seen {
   name: string;
   /** Each timed start: from the process to the first answer, ms. */
   readyMs: number[];
-  /** Largest resident memory of the process tree while under load, MiB; and before any. NaN of the direct way. */
-  rssMib: number;
+  /** Resident memory of the process tree after its start, MiB. NaN of the direct way. */
   idleRssMib: number;
   /** By cell, in the order of the cells; each with its rounds. */
-  cells: Measured[][];
+  cells: Round[][];
 }
 
 /** Name of the way without any gateway. */
 export const DIRECT = "direct";
 /** How often memory is looked at under load, ms. */
 const LOOK_EVERY_MS = 200;
+/** Longest wait for a gateway to finish what nobody waits for any more, ms. */
+const REST_MS = 10_000;
 /** A warm-up of so many seconds before the first cell of each delay: compilers settle, connections open. */
 const WARM_SECONDS = 1;
 
@@ -47,7 +56,6 @@ export async function benchGateways(
   const seen: Seen[] = [DIRECT, ...entries.map(({ gateway }) => gateway.name)].map((name) => ({
     name,
     readyMs: [],
-    rssMib: Number.NaN,
     idleRssMib: Number.NaN,
     cells: cells.map(() => []),
   }));
@@ -70,15 +78,13 @@ export async function benchGateways(
           const once = (target: Pick<RunningGateway, "url" | "headers">, seconds: number): Promise<Measured> =>
             load({ ...target, file, connections: cell.connections, seconds, core: LOAD_CORE });
           for (let round = 0; round < rounds; round++) {
-            at(seen, 0).cells[index]?.push(await once(direct, 1));
+            at(seen, 0).cells[index]?.push({ ...(await once(direct, 1)), cpuUs: Number.NaN, rssMib: Number.NaN });
             for (const [which, entry] of entries.entries()) {
               if (round >= entry.rounds) continue;
               const gateway = at(running, which);
               const into = at(seen, which + 1);
               if (round === 0 && index === 0) await once(gateway, WARM_SECONDS);
-              const memory = watchMemory(gateway.pid);
-              into.cells[index]?.push(await once(gateway, entry.seconds));
-              into.rssMib = Math.max(Number.isNaN(into.rssMib) ? 0 : into.rssMib, await memory.most());
+              into.cells[index]?.push(await watched(gateway, () => once(gateway, entry.seconds)));
               if (!gateway.alive()) throw new Error(`${into.name} ended under load: ${describeCell(cell)}`);
             }
           }
@@ -105,28 +111,33 @@ async function timedStarts(entry: Entry, upstream: string, into: Seen, report: R
       await running.stop();
       continue;
     }
-    const rss = await treeRssMib(running.pid);
+    const { rssMib: rss } = await treeUse(running.pid);
     into.idleRssMib = Number.isNaN(into.idleRssMib) ? rss : Math.max(rss, into.idleRssMib);
     return running;
   }
 }
 
-function watchMemory(pid: number): { most(): Promise<number> } {
-  let most = 0;
-  let over = false;
+/** One measurement with the gateway's memory and CPU time, after which it has come to rest. */
+async function watched(gateway: RunningGateway, measure: () => Promise<Measured>): Promise<Round> {
+  const before = await treeUse(gateway.pid);
+  let rssMib = before.rssMib;
+  const over = new AbortController();
   const watch = (async () => {
-    while (!over) {
-      most = Math.max(most, await treeRssMib(pid));
+    while (!over.signal.aborted) {
+      rssMib = Math.max(rssMib, (await treeUse(gateway.pid)).rssMib);
       await delay(LOOK_EVERY_MS);
     }
   })();
-  return {
-    most: async () => {
-      over = true;
-      await watch;
-      return Math.max(most, await treeRssMib(pid));
-    },
-  };
+  try {
+    const measured = await measure();
+    const after = await treeUse(gateway.pid);
+    const cpuUs = measured.requests === 0 ? Number.NaN : ((after.cpuMs - before.cpuMs) * 1000) / measured.requests;
+    return { ...measured, cpuUs, rssMib: Math.max(rssMib, after.rssMib) };
+  } finally {
+    over.abort();
+    await watch;
+    await untilIdle(gateway.pid, REST_MS);
+  }
 }
 
 function at<T>(list: readonly T[], index: number): T {

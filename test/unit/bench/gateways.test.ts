@@ -3,29 +3,29 @@ import { describe, expect, test } from "vitest";
 import { aimsOf, aimsTable } from "../../bench/gateways/aims.ts";
 import { STREAM_PARTS, TEXT, WHOLE } from "../../bench/gateways/answer.ts";
 import { allCells, bodyOf, type Cell, quickCells } from "../../bench/gateways/cells.ts";
-import { type Measured, readLoad } from "../../bench/gateways/load.ts";
+import { readLoad } from "../../bench/gateways/load.ts";
 import { RequestReader } from "../../bench/gateways/request-reader.ts";
-import { DIRECT, type Seen } from "../../bench/gateways/run.ts";
+import { DIRECT, type Round, type Seen } from "../../bench/gateways/run.ts";
 import { added, median, tables } from "../../bench/gateways/summary.ts";
 import { percentile } from "../../bench/machine.ts";
 
-const measured = (over: Partial<Measured>): Measured => ({
+const measured = (over: Partial<Round>): Round => ({
   requests: 100,
   rate: 100,
   p50Ms: 1,
   p99Ms: 2,
   answerBytes: 900,
   errors: 0,
+  cpuUs: 50,
+  rssMib: 80,
   ...over,
 });
 
-const seen = (name: string, cells: Measured[][], over: Partial<Seen> = {}): Seen => ({
+const seen = (name: string, cells: Round[][]): Seen => ({
   name,
   readyMs: [100],
-  rssMib: 80,
   idleRssMib: 60,
   cells,
-  ...over,
 });
 
 describe("percentile and median", () => {
@@ -143,7 +143,7 @@ describe("the cheap model server's answers", () => {
 
 describe("aims", () => {
   const cells: Cell[] = [1, 16, 64, 256].map((connections) => ({ delayMs: 0, bodyKb: 1, stream: false, connections }));
-  const same = (over: Partial<Measured>): Measured[][] => cells.map(() => [measured(over)]);
+  const same = (over: Partial<Round>): Round[][] => cells.map(() => [measured(over)]);
   const who = { ours: "ours", portkey: "portkey", litellm: "litellm" };
   const run = [
     seen(DIRECT, same({ rate: 60_000, p50Ms: 0.1 })),
@@ -172,6 +172,7 @@ describe("aims", () => {
   test("tables show every contestant and count errors beside answers", () => {
     const text = tables([...run.slice(0, 2), seen("broken", same({ errors: 3 }))], cells);
     expect(text).toContain("| 0 ms, 1 KB, whole, c=64 | 0 of 100 | 0 of 100 | 3 of 100 |");
+    expect(text).toContain("| 0 ms, 1 KB, whole, c=1 | 50 | 50 |");
     expect(text).toContain("| ours | 100 | 1 | 60.0 | 80.0 |");
   });
 });
