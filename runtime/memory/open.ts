@@ -51,7 +51,7 @@ export function memoryOf({ config, env = {}, log, count }: MemoryOptions): Memor
       const { connections, connectMs, writeMs } = settings;
       const statementMs = Math.max(connectMs, writeMs);
       const open = async (): Promise<SqlStore> => {
-        const database = openPostgres({ url: url ?? "", connections, connectMs, statementMs });
+        const database = await openPostgres({ url: url ?? "", connections, connectMs, statementMs });
         return withinTime(upToDate(database), connectMs, database, place.target);
       };
       return new Memory({ ...common, kind, place, open, outbox: boxIn(settings.directory) });

@@ -1,4 +1,4 @@
-import postgres from "postgres";
+import type { ISql } from "postgres";
 import type { Database, Sql } from "./database.ts";
 import { StoreUnavailable } from "./unavailable.ts";
 
@@ -28,8 +28,9 @@ export function targetOf(url: string, name: string): string {
   return `${socket ?? parsed.host}${parsed.pathname}`;
 }
 
-/** A Postgres server. It connects with the first statement. */
-export function openPostgres(options: PostgresOptions): Database {
+/** A Postgres server. It connects with the first statement. Its library is loaded here: most services begin without it. */
+export async function openPostgres(options: PostgresOptions): Promise<Database> {
+  const { default: postgres } = await import("postgres");
   const client = postgres(options.url, {
     max: options.connections,
     connect_timeout: Math.max(1, Math.ceil(options.connectMs / 1000)),
@@ -44,7 +45,7 @@ export function openPostgres(options: PostgresOptions): Database {
     },
   });
   const sqlOf =
-    (runner: postgres.ISql): Sql =>
+    (runner: ISql): Sql =>
     async (text, ...values) => [...(await runner(text, ...values))];
   return {
     sql: sqlOf(client),

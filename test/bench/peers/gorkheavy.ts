@@ -37,6 +37,8 @@ function configText({ upstreams, timeoutMs }: GatewayOptions): string {
       api: "openai" as const,
       model: MODEL,
     })),
+    // Requests that are passed through leave no history, here as with the peers.
+    store: { kind: "process" },
     // The peers have no such bound unless one is set.
     limits: { concurrent: 4096 },
     ...(timeoutMs === undefined ? {} : { deadlines: { candidatesMs: timeoutMs, totalMs: timeoutMs } }),
