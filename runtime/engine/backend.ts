@@ -52,6 +52,8 @@ export interface ModelFacts {
 export interface LoadedModel {
   /** Memory that it takes, bytes. */
   readonly memoryBytes: number;
+  /** Settles with the reason when the model is lost without having been unloaded. Absent where that cannot be. */
+  readonly gone?: Promise<string>;
   /** Streams an answer. Aborting the signal stops the work at the next token. */
   generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GeneratePiece>;
   /** One vector a text, in order. Absent where the model cannot. */

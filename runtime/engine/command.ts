@@ -1,8 +1,11 @@
 import { Command, Option } from "commander";
+import { cpuLimit, threadsWithin } from "../support/cpu-limit.ts";
 import { createLogger, LOG_LEVELS } from "../support/log.ts";
 import { integer } from "../support/options.ts";
 import { lameDuckMs, onShutdown } from "../support/shutdown.ts";
 import type { Backend } from "./backend.ts";
+import { llamaBackend } from "./llama/backend.ts";
+import { modelArguments } from "./model-arguments.ts";
 import { scriptedBackend } from "./scripted/backend.ts";
 import { startEngine } from "./serve.ts";
 
@@ -14,6 +17,8 @@ interface Flags {
   backend: string;
   model: string[];
   threads?: number;
+  context: number;
+  slots: number;
   loadMs: number;
   tokenMs: number;
   graceMs: number;
@@ -28,13 +33,25 @@ export function engineCommand(): Command {
     .option("--host <address>", "address to listen on; 0.0.0.0 opens it to the network", "127.0.0.1")
     .option("--port <number>", "port of the main API", integer("port", 0, 65_535), 5000)
     .option("--ollama-port <number>", "port of the Ollama API", integer("ollama-port", 0, 65_535), 11_434)
-    .addOption(new Option("--backend <name>", "where inference happens").choices(["scripted"]).default("scripted"))
-    .requiredOption("--model <name...>", "models to serve, family:tag; each may be given with its own --model")
+    .addOption(
+      new Option("--backend <name>", "where inference happens").choices(["llama", "scripted"]).default("llama"),
+    )
+    .requiredOption(
+      "--model <name...>",
+      "models to serve, family:tag, with their files as family:tag=FILE.gguf; each may be given with its own --model",
+    )
     .option(
       "--threads <number>",
-      "threads of the inference, from the CPU limit (default: the backend's)",
+      "threads of the inference (default: the CPU limit of this container, else llama.cpp's choice)",
       integer("threads", 1, 1024),
     )
+    .option(
+      "--context <number>",
+      "llama: longest window, tokens; less where a model was trained for less",
+      integer("context", 256, 1_048_576),
+      4096,
+    )
+    .option("--slots <number>", "llama: answers that a model writes at the same time", integer("slots", 1, 64), 2)
     .option("--load-ms <number>", "scripted: how long a load takes", integer("load-ms", 0, 3_600_000), 0)
     .option("--token-ms <number>", "scripted: pause between two words", integer("token-ms", 0, 60_000), 0)
     .option(
@@ -53,23 +70,28 @@ export function engineCommand(): Command {
     });
 }
 
-function backendOf(flags: Flags): Backend {
-  return scriptedBackend({ loadMs: flags.loadMs, tokenMs: flags.tokenMs });
+function backendOf(flags: Flags, files: ReadonlyMap<string, string>): Backend {
+  if (flags.backend === "scripted") return scriptedBackend({ loadMs: flags.loadMs, tokenMs: flags.tokenMs });
+  const threads = flags.threads ?? threadsWithin(cpuLimit());
+  return llamaBackend({
+    files,
+    contextTokens: flags.context,
+    slots: flags.slots,
+    ...(threads === undefined ? {} : { threads }),
+  });
 }
 
 async function run(flags: Flags): Promise<void> {
   const log = createLogger("engine", flags.logLevel);
+  const { names, files } = modelArguments(flags.model);
   const adminToken = process.env["GORKHEAVY_ADMIN_TOKEN"];
   const options = {
-    backend: backendOf(flags),
-    models: flags.model,
+    backend: backendOf(flags, files),
+    models: names,
     log,
     ...(adminToken === undefined || adminToken === "" ? {} : { adminToken }),
   };
   const running = await startEngine(options, { host: flags.host, port: flags.port, ollamaPort: flags.ollamaPort });
-  log.info(
-    { main: running.main.url, ollama: running.ollama.url, backend: flags.backend, models: flags.model },
-    "listening",
-  );
+  log.info({ main: running.main.url, ollama: running.ollama.url, backend: flags.backend, models: names }, "listening");
   onShutdown(() => running.stop(flags.graceMs, lameDuckMs(process.env)), log);
 }

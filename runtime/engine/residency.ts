@@ -125,6 +125,15 @@ export class Residency {
     await Promise.allSettled([...this.#entries.values()].map(async (entry) => entry.loaded?.unload()));
   }
 
+  /** A model died under its requests: they have failed, the next ones find it loading again. */
+  #lost(entry: Entry, loaded: LoadedModel, reason: string): void {
+    if (entry.loaded !== loaded) return;
+    this.#log.error({ model: entry.name, reason }, "model lost, loading it again");
+    entry.loaded = undefined;
+    entry.status = { state: "absent" };
+    this.load(entry.name).catch(() => undefined);
+  }
+
   #entry(name: string): Entry {
     const entry = this.#entries.get(this.resolve(name) ?? name);
     if (entry === undefined) throw unknown(name);
@@ -143,6 +152,7 @@ export class Residency {
       const loadMs = monotonicMs() - sinceMs;
       entry.loaded = loaded;
       entry.status = { state: "ready", loadMs };
+      void loaded.gone?.then((reason) => this.#lost(entry, loaded, reason));
       this.#log.info({ model: entry.name, loadMs: Math.round(loadMs) }, "model ready");
       return loaded;
     } catch (error) {
