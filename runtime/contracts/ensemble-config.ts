@@ -33,6 +33,12 @@ export const MemberSchema = z.strictObject({
   role: MemberRole,
   /** Where its API listens, such as `http://llama:11434` (no path for `ollama`; `…/v1` is added for `openai`). */
   url: BaseUrl,
+  /**
+   * Address of the same server whose name stands for all its pods, such as `http://llama-pods:11434` of a headless Service: each call goes to
+   * one pod, to another where one is down, and to the same one for what that one has read. While the name stands for none, calls go to `url`.
+   * Absent: all calls go to `url`.
+   */
+  podsUrl: BaseUrl.optional(),
   api: MemberApi.default("ollama"),
   /** Model to ask it for, such as `llama3.2:1b`. */
   model: z.string().min(1).max(256),
@@ -60,6 +66,13 @@ export const DeadlinesSchema = z
   .strictObject({
     /** Opening a connection to a member. */
     connectMs: Millis.default(2_000),
+    /** Opening a connection to one of several pods; another is asked after it. Within a cluster it takes some ms, and a lost packet 1000 ms. */
+    podConnectMs: Millis.default(250),
+    /**
+     * Silence of a server within a call after which it is asked for a sign of life; if none comes within healthMs, the call is broken off as
+     * if its connection had broken. A server that is only slow gives one. 0: it is never asked, and only the stage's deadline ends the call.
+     */
+    silenceMs: z.int().min(0).max(3_600_000).default(1_000),
     /** The rewrite; after it the rewritten prompt is the user's own words. */
     rewriteMs: Millis.default(20_000),
     /** All candidates; whoever has not answered by then is dropped. */

@@ -1,7 +1,8 @@
 import { Fault } from "./fault.ts";
 import type { Attempted } from "./attempted.ts";
+import { endOf, passageFor } from "./passage.ts";
 import type { ModelCall, Ports } from "./ports.ts";
-import type { Traffic } from "./traffic.ts";
+import type { PassageEnd, Traffic } from "./traffic.ts";
 import { withoutThoughts } from "./words.ts";
 
 /** Bounds of one call. */
@@ -18,10 +19,15 @@ export interface Bounds {
   wrote?: (text: string) => void;
 }
 
-/** Times that a call is begun anew after its connection broke. The broken text is thrown away: nobody has seen it. */
+/**
+ * Times that a call is begun anew after its connection broke, or after an error before its first word where another pod can be asked. The
+ * broken text is thrown away: nobody has seen it.
+ */
 const RETRIES = 1;
+/** The same where a pod is left that was not tried. */
+const RETRIES_ELSEWHERE = 2;
 
-/** Wait before a call is begun anew, ms: long enough for a Service to take a dead pod out of its list, short against any answer. */
+/** Wait before a call to the same address is begun anew, ms: long enough for a Service to take a dead pod out of its list, short against any answer. */
 const RETRY_AFTER_MS = 50;
 
 /** Calls a member and gathers its whole answer, within its bounds. @param traffic what is known of the member. Absent: no breaker and no hedging */
@@ -30,8 +36,6 @@ export async function attempt(call: ModelCall, bounds: Bounds, ports: Ports, tra
   const nothing = { text: "", startedMs, endedMs: startedMs, attempts: 0, hedged: false };
   // Nobody waits for it any more: it must not even be begun.
   if (bounds.signal.aborted) return { ...nothing, status: "cancelled" };
-  const refused = traffic?.admit(call.member);
-  if (refused !== undefined) return { ...nothing, status: "failed", fault: refused };
   const done = await new Attempt(call, bounds, ports, traffic, startedMs).run();
   traffic?.ended(call.member, done);
   return done;
@@ -58,6 +62,13 @@ class Attempt {
   #legs: Leg[] = [];
   #attempts = 0;
   #hedged = false;
+  #timedOut = false;
+  /** Pods that have had a leg. */
+  readonly #tried = new Set<string>();
+  /** Whether there is a pod that has had none. */
+  #others = false;
+  /** What the last leg failed with. */
+  #failed: Fault | undefined;
 
   constructor(call: ModelCall, bounds: Bounds, ports: Ports, traffic: Traffic | undefined, startedMs: number) {
     this.#call = call;
@@ -70,11 +81,10 @@ class Attempt {
   async run(): Promise<Attempted> {
     const { member } = this.#call;
     const { signal, deadlineMs, hurry } = this.#bounds;
-    let timedOut = false;
     const cancel = (): void => this.#stop.abort(signal.reason);
     signal.addEventListener("abort", cancel, { once: true });
     const expire = (): void => {
-      timedOut = true;
+      this.#timedOut = true;
       this.#stop.abort(OVER);
     };
     const clear = this.#ports.timer(Math.max(0, deadlineMs - this.#startedMs), expire);
@@ -83,9 +93,10 @@ class Attempt {
     try {
       const leg = await this.answered();
       return this.ended(leg.cut === true ? "cut" : "ok", leg);
-    } catch (error) {
+    } catch (thrown) {
+      const error = thrown instanceof Refused ? thrown.fault : thrown;
       const leg = this.#legs.toSorted((a, b) => b.text.length - a.text.length)[0];
-      if (timedOut) {
+      if (this.#timedOut) {
         const ms = Math.round(this.#ports.now() - this.#startedMs);
         const why = hurry?.aborted === true ? ", and the others had answered" : "";
         const fault = new Fault("deadline_exceeded", `no whole answer within ${ms} ms${why}`, { member: member.name });
@@ -109,9 +120,15 @@ class Attempt {
       try {
         return await this.race();
       } catch (error) {
-        if (this.#stop.signal.aborted) throw error;
-        const unreachable = error instanceof Fault && error.code === "model_unreachable";
-        if (!unreachable || this.#attempts > RETRIES) throw error;
+        if (error instanceof Refused) throw this.#failed ?? error;
+        if (this.#stop.signal.aborted || !(error instanceof Fault)) throw error;
+        this.#failed = error;
+        if (this.#others) {
+          const spoke = this.#legs.some(({ firstTokenMs }) => firstTokenMs !== undefined);
+          if ((spoke && error.code !== "model_unreachable") || this.#attempts > RETRIES_ELSEWHERE) throw error;
+          continue;
+        }
+        if (error.code !== "model_unreachable" || this.#attempts > RETRIES) throw error;
         await this.wait(RETRY_AFTER_MS);
       }
     }
@@ -144,25 +161,60 @@ class Attempt {
   }
 
   private async leg(): Promise<Leg> {
+    const found = await this.passage();
+    if (found instanceof Fault) throw new Refused(found);
+    const { passage, more } = found;
     this.#attempts++;
+    this.#tried.add(passage.pod);
+    this.#others = more;
     const leg: Leg = { stop: new AbortController(), startedMs: this.#ports.now(), text: "" };
     this.#legs.push(leg);
     const forward = (): void => leg.stop.abort(this.#stop.signal.reason);
     if (this.#stop.signal.aborted) forward();
     this.#stop.signal.addEventListener("abort", forward, { once: true });
     try {
-      await this.gather(leg);
+      await this.gather(leg, passage.pod);
+      passage.ended(leg.cut === true ? "abandoned" : "ok");
       return leg;
+    } catch (error) {
+      passage.ended(this.endOf(leg, error));
+      throw error;
     } finally {
       this.#stop.signal.removeEventListener("abort", forward);
       leg.stop.abort(OVER);
     }
   }
 
-  private async gather(leg: Leg): Promise<void> {
+  /** A pod for the next leg, within the bounds of the call. */
+  private async passage(): ReturnType<typeof passageFor> {
+    const found = passageFor(this.#call, this.#ports, this.#tried);
+    const until = new UntilAborted(this.#stop.signal);
+    try {
+      return await until.settled(found);
+    } catch (error) {
+      // What comes too late is given back.
+      found.then(
+        (late) => (late instanceof Fault ? undefined : late.passage.ended("abandoned")),
+        () => undefined,
+      );
+      throw error;
+    } finally {
+      until.close();
+    }
+  }
+
+  /** What the end of a leg says of its pod. */
+  private endOf(leg: Leg, error: unknown): PassageEnd {
+    if (!leg.stop.signal.aborted) return endOf(error);
+    // It was stopped without a word: slower than the call beside it, or than its deadline. A question's end says nothing.
+    const passed = this.#stop.signal.aborted ? this.#timedOut && this.#bounds.hurry?.aborted !== true : true;
+    return passed && leg.firstTokenMs === undefined ? "failed" : "abandoned";
+  }
+
+  private async gather(leg: Leg, pod: string): Promise<void> {
     const { member } = this.#call;
     const { signal } = leg.stop;
-    const pieces = this.#ports.call(this.#call, signal)[Symbol.asyncIterator]();
+    const pieces = this.#ports.call(this.#call, signal, pod)[Symbol.asyncIterator]();
     const until = new UntilAborted(signal);
     try {
       for (;;) {
@@ -225,6 +277,17 @@ class Attempt {
       hedged: this.#hedged,
       fault,
     };
+  }
+}
+
+/** No pod may be called now, so that another try now is of no use. */
+class Refused extends Error {
+  override readonly name = "Refused";
+  readonly fault: Fault;
+
+  constructor(fault: Fault) {
+    super(fault.message);
+    this.fault = fault;
   }
 }
 

@@ -46,10 +46,10 @@ export class Breaker {
     this.#state = "closed";
   }
 
-  /** A call failed by the server's fault. */
-  failed(nowMs: number): void {
+  /** A call failed by the server's fault. @param atOnce opens it whatever was before */
+  failed(nowMs: number, atOnce = false): void {
     this.#failures++;
-    if (this.#state !== "half-open" && this.#failures < this.#limits.failures) return;
+    if (!atOnce && this.#state !== "half-open" && this.#failures < this.#limits.failures) return;
     if (this.#state === "open") return;
     this.#openUntil = nowMs + Math.min(this.#limits.longestMs, this.#limits.openMs * 2 ** this.#opened);
     this.#opened++;

@@ -21,6 +21,8 @@ import { saysTheSame } from "./words.ts";
 /** What the decision needs of the run that it belongs to. */
 export interface Judging {
   question: { text: string; turns: readonly Turn[]; bothOrders?: boolean; mode?: "select" | "synthesize" };
+  /** Which pods have read the judge's prompt so far. */
+  affinity: string;
   random(): number;
   /** The ballot of those that are judged. */
   ballot(fit: readonly Contender[]): Ballot;
@@ -143,6 +145,8 @@ async function hear(ballot: Ballot, judge: PlanStage, judging: Judging, index: n
     format: verdictSchema(ballot, judging.scores),
     maxTokens: verdictTokens(ballot, judging.scores),
     temperature: 0,
+    // The other order shares no beginning with the first one and is read at the same time: better by another pod.
+    ...(index === 0 ? {} : { affinity: `${judging.affinity}#${index + 1}` }),
   });
   judging.record(judge, done, prompt.shortened, index === 0 ? judge.id : `${judge.id}#${index + 1}`);
   return readVerdict(done.status === "ok" ? done.text : "", ballot);

@@ -12,6 +12,8 @@ export interface FaultDetails {
   member?: string;
   /** Further headers of the response, names in small letters. */
   headers?: Readonly<Record<string, string>>;
+  /** Status with which a model server refused. */
+  upstreamStatus?: number;
 }
 
 /** The one error of the runtime: a code of the table, and a message fit for the client (no secret, no stack). Each API dialect is made from it at the edge. */
@@ -26,6 +28,7 @@ export class Fault extends Error {
   readonly stages: readonly Stage[] | undefined;
   readonly member: string | undefined;
   readonly headers: Readonly<Record<string, string>>;
+  readonly upstreamStatus: number | undefined;
 
   constructor(code: FaultCode, message: string, details: FaultDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -36,6 +39,7 @@ export class Fault extends Error {
     this.stages = details.stages;
     this.member = details.member;
     this.headers = details.headers ?? {};
+    this.upstreamStatus = details.upstreamStatus;
   }
 }
 

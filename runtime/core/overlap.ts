@@ -3,6 +3,8 @@ import type { Turn } from "./conversations.ts";
 import { type Ballot, dealLabels, judgePrompt, nonceOf } from "./judging.ts";
 import type { Member } from "../contracts/ensemble-config.ts";
 import type { ModelCall, Ports } from "./ports.ts";
+import { Fault } from "./fault.ts";
+import { endOf, passageFor } from "./passage.ts";
 import { unfitness } from "./sift.ts";
 import { withoutThoughts } from "./words.ts";
 
@@ -15,7 +17,9 @@ export interface FeedParts {
   /** Members that may answer, in the plan's order. */
   candidates: readonly string[];
   question: { text: string; turns: readonly Turn[] };
-  ports: Pick<Ports, "call" | "random">;
+  ports: Pick<Ports, "call" | "random" | "pods" | "traffic">;
+  /** Of the question: the verdict's call must go to the pod that has read all this. */
+  affinity: string;
 }
 
 /**
@@ -97,7 +101,7 @@ export class JudgeFeed {
     this.#fedTokens = tokens;
     this.#feeding = true;
     this.#calls++;
-    this.#read({ member: judge, messages, maxTokens: 1, temperature: 0 }).then(
+    this.#read({ member: judge, messages, maxTokens: 1, temperature: 0, affinity: this.#parts.affinity }).then(
       () => {
         this.#feeding = false;
         this.#feed();
@@ -121,6 +125,22 @@ export class JudgeFeed {
   }
 
   async #read(call: ModelCall): Promise<void> {
-    for await (const piece of this.#parts.ports.call(call, this.#stop.signal)) if (piece.done !== undefined) return;
+    const found = await passageFor(call, this.#parts.ports);
+    if (found instanceof Fault) throw found;
+    const { passage } = found;
+    const { signal } = this.#stop;
+    try {
+      if (signal.aborted) return;
+      for await (const piece of this.#parts.ports.call(call, signal, passage.pod)) {
+        if (piece.done === undefined) continue;
+        passage.ended("ok");
+        return;
+      }
+    } catch (error) {
+      passage.ended(signal.aborted ? "abandoned" : endOf(error));
+      throw error;
+    } finally {
+      passage.ended("abandoned");
+    }
   }
 }

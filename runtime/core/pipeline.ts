@@ -26,6 +26,8 @@ export interface Question {
   mode?: "select" | "synthesize";
   /** Tell the words of the first candidate that speaks as they come. */
   draft?: boolean;
+  /** Questions with the same one are put to the same pods, which have read what came before. @default - the first words of the conversation */
+  affinity?: string;
 }
 
 /** When a question that nobody answered may be asked again, s: about what a pod takes to come back. */
@@ -104,6 +106,7 @@ class Run {
   /** Usable rewrites, by stage. */
   readonly #rewritten = new Map<string, string>();
   #turnsShown: number;
+  readonly #affinity: string;
 
   constructor(plan: Plan, question: Question, ports: Ports, signal: AbortSignal, watch: Watch, began: number) {
     this.#plan = plan;
@@ -113,13 +116,14 @@ class Run {
     this.#watch = watch;
     this.#began = began;
     this.#turnsShown = question.turns.length;
+    this.#affinity = question.affinity ?? question.turns[0]?.question ?? question.text;
     const judge = plan.stages.find(({ kind }) => kind === "judge")?.member;
     const candidates = plan.stages
       .filter(({ kind, reserve }) => kind === "candidate" && reserve === undefined)
       .map(({ id }) => id);
     const feeds =
       judge !== undefined && plan.judging.overlap && candidates.length > 1 && candidates.length <= MOST_JUDGED;
-    this.#feed = feeds ? new JudgeFeed({ judge, candidates, question, ports }) : undefined;
+    this.#feed = feeds ? new JudgeFeed({ judge, candidates, question, ports, affinity: this.#affinity }) : undefined;
   }
 
   /** Begins what waits for no stage. */
@@ -205,7 +209,7 @@ class Run {
         ? { hurry: this.#hurry.signal, wrote: (text: string) => this.wrote(stage, text) }
         : {}),
     };
-    return attempt(call, bounds, this.#ports, this.#ports.traffic);
+    return attempt({ affinity: this.#affinity, ...call }, bounds, this.#ports, this.#ports.traffic);
   }
 
   /** Enough have answered: the others get as long again as these took, and no longer. */
@@ -269,6 +273,7 @@ class Run {
   private judging(): Parameters<typeof decide>[2] {
     return {
       question: this.#question,
+      affinity: this.#affinity,
       random: () => this.#ports.random(),
       ballot: (fit) => this.#feed?.ballot(fit) ?? dealBallot(fit, () => this.#ports.random()),
       scores: this.#plan.judging.scores,

@@ -17,6 +17,8 @@ export interface ModelCall {
   maxTokens: number;
   /** Sampling temperature. Absent: the model's own. */
   temperature?: number;
+  /** Calls of a member with the same one share the beginnings of their prompts: one conversation. Absent: shares nothing with any other. */
+  affinity?: string;
 }
 
 /** A part of an answer as it arrives. The last one has `done`. */
@@ -32,8 +34,10 @@ export interface Piece {
 
 /** Everything of the outside world that the pipeline needs, so that a test can give it a world of its own. */
 export interface Ports {
-  /** Streams one answer. Closing the iterator or aborting the signal closes the connection. @throws Fault */
-  call(call: ModelCall, signal: AbortSignal): AsyncIterable<Piece>;
+  /** Streams one answer of a pod. Closing the iterator or aborting the signal closes the connection. @param pod absent: the member's own address @throws Fault */
+  call(call: ModelCall, signal: AbortSignal, pod?: string): AsyncIterable<Piece>;
+  /** Base addresses of a member's pods, not empty. Absent: every member has just the address of its own. @throws Fault */
+  pods?(member: Member): readonly string[] | Promise<readonly string[]>;
   /** Milliseconds on a clock that only goes forward. */
   now(): number;
   /** From 0 (inclusive) to 1 (exclusive). */

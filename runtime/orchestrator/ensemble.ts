@@ -5,7 +5,8 @@ import { Fault, toFault } from "../core/fault.ts";
 import type { Watch } from "../core/pipeline.ts";
 import { assertPlan, planOf, type Plan } from "../core/plan.ts";
 import type { ModelCall, Piece, Ports } from "../core/ports.ts";
-import { Traffic } from "../core/traffic.ts";
+import { relay } from "../core/relay.ts";
+import { type Passage, Traffic } from "../core/traffic.ts";
 import type { Memory } from "../memory/memory.ts";
 import { processMemory } from "../memory/open.ts";
 import { monotonicMs, timer } from "../support/clock.ts";
@@ -36,7 +37,7 @@ export interface AskInput {
 /** What an ensemble is made of, time and chance included, so that tests can give their own. */
 export interface EnsembleParts {
   config: EnsembleConfig;
-  upstream: Pick<Upstream, "call" | "get" | "close">;
+  upstream: Pick<Upstream, "alive" | "call" | "close" | "get" | "pods">;
   /** Where conversations are kept. @default - this process */
   memory?: Memory;
   random?: () => number;
@@ -80,15 +81,13 @@ export class Ensemble {
     this.metrics = new EnsembleMetrics(() => ({
       inFlight: this.#inFlight,
       memory: { ...memory.state, recent: memory.recent },
-      breakers: config.members.map(({ name }) => ({
-        member: name,
-        open: this.traffic.breakerState(name) !== "closed",
-      })),
+      breakers: this.traffic.breakers().map(({ member, pod, state }) => ({ member, pod, open: state !== "closed" })),
     }));
-    this.traffic = new Traffic(config, monotonicMs);
-    this.health = new Health(config, upstream, (member) => this.traffic.seenWell(member));
+    this.traffic = new Traffic(config, monotonicMs, (member, pod) => upstream.alive(member, pod));
+    this.health = new Health(config, upstream, (member, pod) => this.traffic.seenWell(member, pod));
     this.#ports = {
-      call: (call, signal) => upstream.call(call, signal),
+      call: (call, signal, pod) => upstream.call(call, signal, pod),
+      pods: (member) => upstream.pods(member),
       now: monotonicMs,
       random,
       timer,
@@ -100,7 +99,7 @@ export class Ensemble {
       ports: this.#ports,
       registry: this.metrics.registry,
       verdicts,
-      isDown: (member) => this.traffic.breakerState(member) !== "closed",
+      isDown: (member) => this.traffic.isDown(member),
     });
   }
 
@@ -166,7 +165,9 @@ export class Ensemble {
     watch?: Watch,
   ): Promise<Answered> {
     const { question, system, bothOrders, mode, draft } = input;
-    const asked = { text: question, turns, system, bothOrders, mode, draft };
+    // A client that carries its own history has no name for it; its first words stand for it then.
+    const affinity = input.turns === undefined ? `${key.user}\n${key.conversation}` : undefined;
+    const asked = { text: question, turns, system, bothOrders, mode, draft, affinity };
     const outcome = await this.#panel.run(asked, signal, watch);
     this.metrics.answered(outcome);
     const { answer, decision, routing, stages, turnsShown, ms } = outcome;
@@ -185,32 +186,20 @@ export class Ensemble {
         new Fault("deadline_exceeded", `${call.member.name} did not finish within ${this.config.deadlines.totalMs} ms`),
       );
     });
-    let streamed = false;
     try {
-      for (let attempt = 1; ; attempt++) {
-        try {
-          let done = false;
-          for await (const piece of this.#upstream.call(call, stop.signal)) {
-            done = piece.done !== undefined;
-            streamed ||= piece.text !== "";
-            yield piece;
-          }
-          if (!done) throw new Fault("model_unreachable", `${call.member.name}: the answer ended before it was done`);
-          return;
-        } catch (error) {
-          if (stop.signal.aborted)
-            throw stop.signal.reason instanceof Fault
-              ? stop.signal.reason
-              : new Fault("cancelled", "the client went away");
-          if (streamed || attempt > 1 || toFault(error).code !== "model_unreachable") throw error;
-        }
-      }
+      yield* relay(call, stop.signal, this.#ports);
     } finally {
       clear();
       signal.removeEventListener("abort", cancel);
       stop.abort();
       release();
     }
+  }
+
+  /** The right to one call of a member, without waiting for a name server. @param affinity calls with the same one share their beginnings */
+  passage(member: Member, affinity: string): Passage | Fault {
+    const pods = this.#upstream.pods(member);
+    return this.traffic.passage(member, { pods: pods instanceof Promise ? [member.url] : pods, affinity });
   }
 
   /** Counts a question in. @returns counts it out. @throws Fault overloaded */

@@ -10,8 +10,11 @@ import type { Upstream } from "./upstream.ts";
 export interface MemberHealth {
   member: string;
   model: string;
+  /** One of its pods at least can. */
   ready: boolean;
   reason?: string;
+  /** Where it has pods of its own: each of them. */
+  pods?: { pod: string; ready: boolean; reason?: string }[];
 }
 
 /** Whether the ensemble can answer now. */
@@ -29,15 +32,15 @@ const FRESH_MS = 1_000;
 /** Asks the members whether they can answer; many askers at once make one round. */
 export class Health {
   readonly #config: EnsembleConfig;
-  readonly #upstream: Pick<Upstream, "get">;
-  readonly #seenWell: (member: string) => void;
+  readonly #upstream: Pick<Upstream, "get" | "pods">;
+  readonly #seenWell: (member: string, pod: string) => void;
   #round: { at: number; result: Promise<Readiness> } | undefined;
 
-  /** @param seenWell told of each member that can answer. */
+  /** @param seenWell told of each pod that can answer. */
   constructor(
     config: EnsembleConfig,
-    upstream: Pick<Upstream, "get">,
-    seenWell: (member: string) => void = () => undefined,
+    upstream: Pick<Upstream, "get" | "pods">,
+    seenWell: (member: string, pod: string) => void = () => undefined,
   ) {
     this.#seenWell = seenWell;
     this.#config = config;
@@ -62,10 +65,31 @@ export class Health {
 
   async #one(member: Member): Promise<MemberHealth> {
     const base = { member: member.name, model: member.model };
+    const signal = AbortSignal.timeout(this.#config.deadlines.healthMs);
     try {
-      const reason = await reasonNotReady(member, this.#upstream, AbortSignal.timeout(this.#config.deadlines.healthMs));
-      if (reason === undefined) this.#seenWell(member.name);
-      return reason === undefined ? { ...base, ready: true } : { ...base, ready: false, reason };
+      const pods = await Promise.all((await this.#upstream.pods(member)).map((pod) => this.#pod(member, pod, signal)));
+      const ready = pods.some((one) => one.ready);
+      const reason = ready ? undefined : pods.map((one) => one.reason).find((one) => one !== undefined);
+      return {
+        ...base,
+        ready,
+        ...(reason === undefined ? {} : { reason }),
+        ...(member.podsUrl === undefined ? {} : { pods }),
+      };
+    } catch (error) {
+      return { ...base, ready: false, reason: error instanceof Fault ? error.message : "failed" };
+    }
+  }
+
+  async #pod(
+    member: Member,
+    pod: string,
+    signal: AbortSignal,
+  ): Promise<{ pod: string; ready: boolean; reason?: string }> {
+    try {
+      const reason = await reasonNotReady(member, (path) => this.#upstream.get(member, path, signal, pod));
+      if (reason === undefined) this.#seenWell(member.name, pod);
+      return reason === undefined ? { pod, ready: true } : { pod, ready: false, reason };
     } catch (error) {
       const timedOut = error instanceof Fault && error.cause instanceof Error && error.cause.name === "TimeoutError";
       const reason = timedOut
@@ -73,7 +97,7 @@ export class Health {
         : error instanceof Fault
           ? error.message
           : "failed";
-      return { ...base, ready: false, reason };
+      return { pod, ready: false, reason };
     }
   }
 }
@@ -87,18 +111,17 @@ const EngineHealth = z.looseObject({
 /** Our engine says by itself whether a model is loaded; another server at least must have it. */
 async function reasonNotReady(
   member: Member,
-  upstream: Pick<Upstream, "get">,
-  signal: AbortSignal,
+  get: (path: string) => ReturnType<Upstream["get"]>,
 ): Promise<string | undefined> {
   if (member.api === "openai") {
-    const { status, body } = await upstream.get(member, "/v1/models", signal);
+    const { status, body } = await get("/v1/models");
     const models = OpenAiModels.safeParse(body);
     if (!models.success) return `GET /v1/models answered ${status}`;
     return models.data.data.some(({ id }) => id === member.model)
       ? undefined
       : `the server has no model ${member.model}`;
   }
-  const engine = await upstream.get(member, "/models/health", signal);
+  const engine = await get("/models/health");
   const health = EngineHealth.safeParse(engine.body);
   if (health.success) {
     const model = health.data.models.find(({ name }) => sameModel(name, member.model));
@@ -106,7 +129,7 @@ async function reasonNotReady(
     if (model.state === "ready" && health.data.state !== "draining") return undefined;
     return `the model is ${health.data.state === "draining" ? "draining" : (model.state ?? "not ready")}`;
   }
-  const { status, body } = await upstream.get(member, "/api/tags", signal);
+  const { status, body } = await get("/api/tags");
   const tags = OllamaTags.safeParse(body);
   if (!tags.success) return `GET /api/tags answered ${status}`;
   return tags.data.models.some(({ name }) => sameModel(name, member.model))

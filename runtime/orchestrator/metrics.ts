@@ -28,7 +28,7 @@ export class EnsembleMetrics {
     now: () => {
       inFlight: number;
       memory: MemoryState & { recent: number };
-      breakers: { member: string; open: boolean }[];
+      breakers: { member: string; pod: string; open: boolean }[];
     },
   ) {
     const registers = [this.registry];
@@ -112,11 +112,13 @@ export class EnsembleMetrics {
     });
     new Gauge({
       name: "gorkheavy_breaker_open",
-      help: "1 while a member is left alone after failures in a row",
-      labelNames: ["member"],
+      help: "1 while a pod of a member (or its only address) is left alone after failures",
+      labelNames: ["member", "pod"],
       registers,
       collect() {
-        for (const { member, open } of now().breakers) this.set({ member }, open ? 1 : 0);
+        // Pods that are gone are no longer shown.
+        this.reset();
+        for (const { member, pod, open } of now().breakers) this.set({ member, pod }, open ? 1 : 0);
       },
     });
     new Gauge({

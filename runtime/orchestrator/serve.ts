@@ -28,7 +28,7 @@ export async function startOrchestrator(
   env: Readonly<Record<string, string | undefined>> = {},
 ): Promise<RunningOrchestrator> {
   tokenOf(config, env);
-  const upstream = new Upstream({ connectMs: config.deadlines.connectMs, env });
+  const upstream = new Upstream({ ...config.deadlines, env });
   const memory = memoryOf({ config, env, log, count: (outcome) => ensemble.metrics.turn(outcome) });
   const verdicts = await openVerdicts(config.routing, log);
   const ensemble = new Ensemble({ config, upstream, memory, verdicts, log });

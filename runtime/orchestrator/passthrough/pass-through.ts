@@ -1,14 +1,15 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Pool } from "undici";
 import type { Member } from "../../contracts/ensemble-config.ts";
-import type { Attempted } from "../../core/attempted.ts";
 import { Fault, toFault } from "../../core/fault.ts";
+import { endOf } from "../../core/passage.ts";
+import type { Passage, PassageEnd } from "../../core/traffic.ts";
 import { monotonicMs } from "../../support/clock.ts";
 import type { Dialect } from "../../support/http.ts";
 import { sendFault } from "../../support/node-http.ts";
 import type { Ensemble } from "../ensemble.ts";
 import type { Admission } from "../gate.ts";
-import { keyHeaders, target } from "../upstream.ts";
+import { hostHeader, keyHeaders, target } from "../upstream.ts";
 import { PassMetrics } from "./metrics.ts";
 import { Relay, type Relayed } from "./relay.ts";
 import { bodyFor, type Skimmed } from "./request.ts";
@@ -66,20 +67,20 @@ export class PassThrough {
       passing.otherwise();
       return;
     }
-    const refused = this.#full() ?? this.#ensemble.traffic.admit(member);
-    if (refused !== undefined) {
-      sendFault(outgoing, refused, dialect, ours);
+    const passage = this.#full() ?? this.#ensemble.passage(member, affinityOf(passing));
+    if (passage instanceof Fault) {
+      sendFault(outgoing, passage, dialect, ours);
       return;
     }
     let headers: Record<string, string>;
     try {
-      headers = this.#headersFor(passing);
+      headers = this.#headersFor(passing, passage.pod);
     } catch (error) {
-      this.#ensemble.traffic.ended(member, BY_US);
+      passage.ended("abandoned");
       sendFault(outgoing, toFault(error), dialect, ours);
       return;
     }
-    this.#relay(passing, headers, place);
+    this.#relay(passing, headers, place, passage);
   }
 
   /** Breaks all connections. */
@@ -87,13 +88,14 @@ export class PassThrough {
     await Promise.all([...this.#pools.values()].map((pool) => pool.destroy()));
   }
 
-  #relay(passing: Passing, headers: Record<string, string>, place: string): void {
+  #relay(passing: Passing, headers: Record<string, string>, place: string, passage: Passage): void {
     const { member, route, outgoing, dialect, ours, skimmed, admission } = passing;
     const beganMs = monotonicMs();
-    const { origin, path } = target(member, route.path);
+    const { origin, path } = target(passage.pod, route.path);
     this.#inFlight++;
     new Relay(this.#poolOf(origin), {
       member,
+      at: passage.pod,
       route,
       path,
       headers,
@@ -114,7 +116,7 @@ export class PassThrough {
       now: monotonicMs,
       ended: (how) => {
         this.#inFlight--;
-        this.#ensemble.traffic.ended(member, attemptedOf(how));
+        passage.ended(endedOf(how));
         const used = usedOf(how.tail.text(), how.streamed ? how.tail.parts : 0);
         admission.settle(used);
         this.#metrics.ended(member.name, how, monotonicMs() - beganMs, used);
@@ -139,10 +141,11 @@ export class PassThrough {
     });
   }
 
-  #headersFor({ member, incoming }: Passing): Record<string, string> {
+  #headersFor({ member, incoming }: Passing, pod: string): Record<string, string> {
     const headers: Record<string, string> = {
       "content-type": "application/json",
       accept: incoming.headers.accept ?? "*/*",
+      ...hostHeader({ member, at: pod }),
       ...keyHeaders(member, this.#env),
     };
     for (const name of FORWARDED) {
@@ -169,15 +172,19 @@ export class PassThrough {
   }
 }
 
-const NOTHING = { text: "", startedMs: 0, endedMs: 0, attempts: 1, hedged: false };
-const WELL: Attempted = { ...NOTHING, status: "ok" };
-const FAILED: Attempted = { ...NOTHING, status: "failed" };
-const TIMED_OUT: Attempted = { ...NOTHING, status: "timeout" };
-const BY_US: Attempted = { ...NOTHING, status: "cancelled" };
+/** Bytes of a conversation's first messages by which it is told from others. */
+const BEGINNING_BYTES = 512;
+
+/** Requests of one conversation begin alike: the pod that has read the last one has most of the next. Nothing where there is no choice. */
+function affinityOf({ member, skimmed: { bytes, fields } }: Passing): string {
+  if (member.podsUrl === undefined) return "";
+  const start = fields.find(({ key }) => key === "messages" || key === "prompt" || key === "input")?.start ?? 0;
+  return bytes.toString("latin1", start, start + BEGINNING_BYTES);
+}
 
 /** What a relayed call says of its server's health. */
-function attemptedOf({ outcome }: Relayed): Attempted {
-  if (outcome === "answered" || outcome === "refused") return WELL;
-  if (outcome === "timeout") return TIMED_OUT;
-  return outcome === "failed" ? FAILED : BY_US;
+function endedOf({ outcome, fault }: Relayed): PassageEnd {
+  if (outcome === "answered" || outcome === "refused") return "ok";
+  if (outcome === "timeout") return "failed";
+  return outcome === "failed" ? endOf(fault) : "abandoned";
 }

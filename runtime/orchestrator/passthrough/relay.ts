@@ -4,7 +4,8 @@ import type { Member } from "../../contracts/ensemble-config.ts";
 import { Fault } from "../../core/fault.ts";
 import type { Dialect } from "../../support/http.ts";
 import { sendFault } from "../../support/node-http.ts";
-import { connectionFault, refused } from "../upstream.ts";
+import { connectionFault } from "../upstream.ts";
+import { refused } from "../upstream/answers.ts";
 import { Rename } from "./rename.ts";
 import type { Route } from "./routes.ts";
 import { Tail } from "./tail.ts";
@@ -25,6 +26,8 @@ export interface Relayed {
 /** What one relayed call needs. */
 export interface Exchange {
   member: Member;
+  /** Base address that is called. */
+  at: string;
   route: Route;
   /** Path at the member's server, its base path included. */
   path: string;
@@ -184,14 +187,14 @@ export class Relay implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
     if (this.#done) return;
-    const { member, outgoing } = this.#exchange;
+    const { member, at, outgoing } = this.#exchange;
     const fault =
       this.#stopped ??
       (error === TOO_LONG
-        ? new Fault("model_bad_answer", `${member.url} sent an error of more than ${ERROR_BYTES} bytes`, {
+        ? new Fault("model_bad_answer", `${at} sent an error of more than ${ERROR_BYTES} bytes`, {
             member: member.name,
           })
-        : connectionFault(member, error));
+        : connectionFault({ member, at }, error));
     if (
       this.#stopped === undefined &&
       fault.code === "model_unreachable" &&
@@ -230,7 +233,7 @@ export class Relay implements Dispatcher.DispatchHandler {
 
   /** An error, or an answer that is none of these APIs: whole, in the client's dialect. */
   #refused(): void {
-    const { member, outgoing, noSuchPath, route } = this.#exchange;
+    const { member, at, outgoing, noSuchPath, route } = this.#exchange;
     const bytes = Buffer.concat(this.#whole ?? []);
     const status = this.#status;
     if (status === 404 && noSuchPath !== undefined && !isErrorOf(route.api, bytes)) {
@@ -239,19 +242,17 @@ export class Relay implements Dispatcher.DispatchHandler {
       return;
     }
     if (status < 300) {
-      this.#breakOff(
-        new Fault("model_bad_answer", `${member.url} sent what is not of its API`, { member: member.name }),
-      );
+      this.#breakOff(new Fault("model_bad_answer", `${at} sent what is not of its API`, { member: member.name }));
       return;
     }
     // A key or permission that is missing there is ours to mend, not the client's.
     if (status < 400 || status === 401 || status === 403 || !isErrorOf(route.api, bytes)) {
-      this.#breakOff(refused(member, status, bytes.toString(), this.#headers["retry-after"]));
+      this.#breakOff(refused({ member, at }, status, bytes.toString(), this.#headers["retry-after"]));
       return;
     }
     this.#head(String(bytes.length));
     outgoing.end(bytes);
-    const fault = status >= 500 ? new Fault("model_failed", `${member.url} answered ${status}`) : undefined;
+    const fault = status >= 500 ? new Fault("model_failed", `${at} answered ${status}`) : undefined;
     this.#finish(fault === undefined ? { outcome: "refused" } : { outcome: "failed", fault });
   }
 

@@ -1,0 +1,54 @@
+import type { Member } from "../../contracts/ensemble-config.ts";
+import { OllamaError } from "../../contracts/ollama.ts";
+import { OpenAiError } from "../../contracts/openai.ts";
+import { Fault } from "../../core/fault.ts";
+
+/** Longest part of a server's error text that goes into a message, characters. */
+const ERROR_CHARS = 300;
+
+/** Who said something: a member, at one of its addresses. */
+export interface Speaker {
+  member: Member;
+  /** Base address that was called. */
+  at: string;
+}
+
+/** The text as JSON; undefined when it is none. */
+export function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The fault of an answer with an error status. */
+export function refused(
+  { member, at }: Speaker,
+  status: number,
+  text: string,
+  retryAfter: string | string[] | undefined,
+): Fault {
+  const json = jsonOf(text);
+  const ollama = OllamaError.safeParse(json);
+  const openai = OpenAiError.safeParse(json);
+  const message = ollama.success ? ollama.data.error : openai.success ? openai.data.error.message : "";
+  const seconds = Number(retryAfter);
+  const loading = status === 503 && (Number.isFinite(seconds) || /loading/i.test(message));
+  const detail = message === "" ? "" : `: ${message.slice(0, ERROR_CHARS)}`;
+  return new Fault(loading ? "model_loading" : "model_failed", `${at} answered ${status}${detail}`, {
+    member: member.name,
+    upstreamStatus: status,
+    ...(loading && Number.isFinite(seconds) ? { retryAfterSeconds: seconds } : {}),
+  });
+}
+
+/** The fault of an error in the middle of an answer. */
+export function said({ member, at }: Speaker, message: string): Fault {
+  return new Fault("model_failed", `${at} broke off: ${message.slice(0, ERROR_CHARS)}`, { member: member.name });
+}
+
+/** The fault of an answer that is not of its API. */
+export function bad({ member, at }: Speaker, what: string): Fault {
+  return new Fault("model_bad_answer", `${at} sent ${what}`, { member: member.name });
+}
