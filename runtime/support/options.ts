@@ -8,3 +8,12 @@ export function integer(name: string, least: number, most: number): (text: strin
     throw new InvalidArgumentError(`--${name}: got ${text}, want a whole number from ${least} to ${most}.`);
   };
 }
+
+/** Parser of a commander option that is a share from 0 to 1. @throws InvalidArgumentError with what it got and what is allowed */
+export function share(name: string): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== "" && value >= 0 && value <= 1) return value;
+    throw new InvalidArgumentError(`--${name}: got ${text}, want a number from 0 to 1.`);
+  };
+}
