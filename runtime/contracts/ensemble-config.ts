@@ -179,6 +179,14 @@ export const EnsembleConfigSchema = z
         passed: z.int().min(1).max(100_000).default(1_024),
         /** Longest answer kept from one member, bytes; it is cut there and the member cancelled. */
         answerBytes: z.int().min(1024).max(67_108_864).default(1_048_576),
+        /** How long a client may take to send the head of its request, ms; 408 after it. */
+        headMs: Millis.default(15_000),
+        /** How long a client may take to send its whole request, ms; 408 after it. */
+        requestMs: Millis.default(60_000),
+      })
+      .refine((limits) => limits.headMs <= limits.requestMs, {
+        path: ["headMs"],
+        message: "want at most requestMs",
       })
       .prefault({}),
   })

@@ -35,7 +35,13 @@ export async function startOrchestrator(
   const passThrough = new PassThrough(ensemble, env);
   const gate: Gate = OPEN_GATE;
   const front = createFront({ ensemble, gate, passThrough, log });
-  const listening = await listen(createApp(ensemble, log), config.listen.host, config.listen.port, front);
+  const listening = await listen(
+    createApp(ensemble, log),
+    config.listen.host,
+    config.listen.port,
+    front,
+    config.limits,
+  );
   const horn = new Horn(ensemble, config.horn, oneToken(tokenOf(config, env)));
   horn.attach(listening.server);
   memory.wake();

@@ -17,6 +17,9 @@ export async function readJson<S extends z.ZodType>(c: Context, schema: S, mostB
   if (/^(multipart\/form-data|text\/html|application\/xml)/i.test(type)) {
     throw new Fault("unsupported_media_type", "content-type: want application/json");
   }
+  const encoding = c.req.header("content-encoding") ?? "identity";
+  if (encoding !== "identity")
+    throw new Fault("unsupported_media_type", `content-encoding: got ${encoding.slice(0, 40)}, want none`);
   const text = await readText(c, mostBytes);
   const parsed = schema.safeParse(parseJson(text));
   if (parsed.success) return parsed.data;

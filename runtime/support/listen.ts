@@ -21,24 +21,43 @@ export interface Listening {
   drain(graceMs: number): Promise<void>;
 }
 
-/** Longest time that a client may take for its request head and for the whole request, ms: slow clients hold a socket no longer. */
-const HEADERS_MS = 15_000;
-const REQUEST_MS = 60_000;
+/** How long a client may take to send: slow ones hold a socket no longer and are answered 408. */
+export interface ClientTimes {
+  /** For the head of its request, ms. */
+  headMs: number;
+  /** For the whole request, ms. */
+  requestMs: number;
+}
+
+/** Times of servers whose configuration names none. */
+const USUAL_TIMES: ClientTimes = { headMs: 15_000, requestMs: 60_000 };
+
+/** How often slow clients are looked for, ms, at most. */
+const SLOW_CHECK_MS = 5_000;
 
 /**
  * Serves an app on an address. Port 0 takes a free one.
  * @param front absent: every request goes to the app at once.
+ * @param times how long clients may take to send
  * @throws Error naming the address and what to do, when it cannot be listened on.
  */
-export async function listen(app: App, host: string, port: number, front?: Front): Promise<Listening> {
-  const respond = getRequestListener((request, env) => app.fetch(request, env), { overrideGlobalObjects: false });
+export async function listen(
+  app: App,
+  host: string,
+  port: number,
+  front?: Front,
+  times: ClientTimes = USUAL_TIMES,
+): Promise<Listening> {
+  // HTTP/1.0 has no host header; Node itself refuses HTTP/1.1 without one.
+  const options = { overrideGlobalObjects: false, hostname: "localhost" };
+  const respond = getRequestListener((request, env) => app.fetch(request, env), options);
   const server = createServer(
     {
-      headersTimeout: HEADERS_MS,
-      requestTimeout: REQUEST_MS,
+      headersTimeout: times.headMs,
+      requestTimeout: times.requestMs,
       keepAliveTimeout: 65_000,
       maxHeaderSize: 32_768,
-      connectionsCheckingInterval: 5_000,
+      connectionsCheckingInterval: Math.min(SLOW_CHECK_MS, times.headMs),
     },
     (incoming, outgoing) => {
       const next = (): void => void respond(incoming, outgoing);

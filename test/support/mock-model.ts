@@ -166,7 +166,11 @@ async function answer(
     return void response.writeHead(status, headers).end(body);
   }
   if (call.path === "/api/show") return void json(200, { capabilities: ["completion"], details: { family: model } });
-  if (!streams) return void json(200, wire.whole(whole, words.length));
+  if (!streams) {
+    const takesMs = behaviour.prefillMs + behaviour.tokenMs * words.length;
+    if (takesMs > 0) await delay(takesMs);
+    return void json(200, wire.whole(whole, words.length));
+  }
   response.writeHead(200, { "content-type": wire.type });
   response.flushHeaders();
   if (behaviour.prefillMs > 0) await delay(behaviour.prefillMs);

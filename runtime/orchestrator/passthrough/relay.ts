@@ -8,6 +8,7 @@ import { connectionFault } from "../upstream.ts";
 import { refused } from "../upstream/answers.ts";
 import { Rename } from "./rename.ts";
 import type { Route } from "./routes.ts";
+import { SoundAnswer } from "./sound-answer.ts";
 import { Tail } from "./tail.ts";
 
 /** How one relayed answer ended. */
@@ -214,9 +215,9 @@ export class Relay implements Dispatcher.DispatchHandler {
   #dispatch(): void {
     this.#attempts++;
     this.#controller = undefined;
-    const { path, headers, body } = this.#exchange;
+    const { member, path, headers, body } = this.#exchange;
     try {
-      this.#pool.dispatch({ path, method: "POST", headers, body }, this);
+      this.#pool.dispatch({ path, method: "POST", headers, body }, new SoundAnswer(this, member));
     } catch (error) {
       this.onResponseError(undefined, error instanceof Error ? error : new Error("failed"));
     }

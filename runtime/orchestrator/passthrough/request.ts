@@ -25,7 +25,8 @@ export function skim(bytes: Buffer, route: Route): Skimmed {
         throw new Fault("invalid_request", "model: want it once, in small letters");
       modelField = field;
     }
-    const want = route.kinds[key];
+    // A key such as `constructor` names something in every object.
+    const want = Object.hasOwn(route.kinds, key) ? route.kinds[key] : undefined;
     if (want !== undefined && kind !== "null" && !want.includes(kind))
       throw new Fault("invalid_request", `${key}: got ${kind}, want ${want.join(" or ")}`);
   }

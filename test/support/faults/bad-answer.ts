@@ -87,7 +87,8 @@ const strikes: Readonly<Record<Exclude<BadAnswer, "gzip-bomb">, (call: BadCall, 
     endless: ({ phase, streams }, wire, socket) => {
       // Before the first byte even its head does not end; while the prompt is read a line does not; then the words do not.
       if (phase === "before") return pour(socket, "HTTP/1.1 200 OK\r\n", `x-more: ${"y".repeat(2_000)}\r\n`);
-      if (phase === "prefill" || !streams) return pour(socket, head(200, wire.type), "z".repeat(2_000));
+      if (!streams) return pour(socket, head(200, "application/json"), "z".repeat(2_000));
+      if (phase === "prefill") return pour(socket, head(200, wire.type), "z".repeat(2_000));
       pour(socket, "", wire.piece("more "));
     },
   };

@@ -83,3 +83,11 @@ export async function openBreakers(ensemble: MockEnsemble): Promise<string[]> {
   const text = await (await fetch(`${ensemble.url}/metrics`)).text();
   return [...text.matchAll(/^gorkheavy_breaker_open\{member="([^"]+)"\} 1$/gm)].map(([, name = ""]) => name);
 }
+
+/** Gauges of work in flight that are not 0, by the service's own metrics: questions to the ensemble, and calls passed to one model. */
+export async function inFlight(ensemble: MockEnsemble): Promise<string[]> {
+  const text = await (await fetch(`${ensemble.url}/metrics`)).text();
+  const gauges = text.match(/^gorkheavy_\w*in_flight [\d.]+$/gm) ?? [];
+  if (gauges.length === 0) throw new Error("the metrics have no gauge of work in flight");
+  return gauges.filter((gauge) => !gauge.endsWith(" 0"));
+}

@@ -5,6 +5,9 @@ import { answerBadly, isAnsweredBadly } from "./bad-answer.ts";
 import { type CallStrike, type Phase, STRIKE_MS } from "./matrix.ts";
 import { type Toxic, TOXICS } from "./toxics.ts";
 
+/** What of a whole answer comes before the faults of the phase `streaming` strike, bytes; any is longer. */
+const FIRST_HALF_BYTES = 40;
+
 /** A model server that fails as told, byte by byte on the wire. Without a strike it passes everything on to the server behind it. */
 export interface FaultyModel {
   url: string;
@@ -53,7 +56,7 @@ export async function startFaultyModel(behindUrl: string, model: string): Promis
         const streams = streamsOf(path, body);
         if (isAnsweredBadly(strike.fault))
           answerBadly({ ...strike, fault: strike.fault, path, model, streams }, socket);
-        else poison(TOXICS[strike.fault](socket), strike.phase, behindUrl, request, body);
+        else poison(TOXICS[strike.fault](socket), { phase: strike.phase, streams, behindUrl, request, body });
       },
       () => request.destroy(),
     );
@@ -94,8 +97,16 @@ function passOn(behindUrl: string, request: IncomingMessage, body: Buffer, respo
   behind.end(body);
 }
 
+interface PoisonedCall {
+  phase: Phase;
+  streams: boolean;
+  behindUrl: string;
+  request: IncomingMessage;
+  body: Buffer;
+}
+
 /** Sends the call on and lets a toxic have the bytes of the answer from its phase on. */
-function poison(toxic: Toxic, phase: Phase, behindUrl: string, request: IncomingMessage, body: Buffer): void {
+function poison(toxic: Toxic, { phase, streams, behindUrl, request, body }: PoisonedCall): void {
   const { socket } = request;
   const { hostname, port } = new URL(behindUrl);
   const behind = connect(Number(port), hostname);
@@ -111,7 +122,7 @@ function poison(toxic: Toxic, phase: Phase, behindUrl: string, request: Incoming
     if (active) return toxic.data(bytes);
     if (phase !== "streaming") return void socket.write(bytes);
     seen += bytes.toString("latin1");
-    const end = firstPieceEnd(seen);
+    const end = streams ? firstPieceEnd(seen) : firstHalfEnd(seen);
     if (end === undefined) return void socket.write(bytes);
     const here = end - (seen.length - bytes.length);
     socket.write(bytes.subarray(0, here));
@@ -137,4 +148,10 @@ function firstPieceEnd(seen: string): number | undefined {
   if (head === -1) return undefined;
   const end = seen.indexOf("}\n", head);
   return end === -1 ? undefined : end + 2;
+}
+
+/** Where the first part of a whole answer ends, far from its own end; undefined while it has not come. */
+function firstHalfEnd(seen: string): number | undefined {
+  const head = seen.indexOf("\r\n\r\n");
+  return head === -1 || seen.length < head + 4 + FIRST_HALF_BYTES ? undefined : head + 4 + FIRST_HALF_BYTES;
 }

@@ -25,8 +25,8 @@ const BANDWIDTH_BYTES = 16;
 const BANDWIDTH_MS = 50;
 /** How much later a connection is closed than it should be, ms. */
 const SLOW_CLOSE_MS = 700;
-/** Largest slice, bytes: no character of more than one byte stays whole. */
-const SLICE_BYTES = 1;
+/** Largest slice, bytes: characters of more than one byte are cut. */
+const SLICE_BYTES = 5;
 /** Bytes that get through before the connection is closed: the middle of a piece. */
 const LIMIT_BYTES = 25;
 
