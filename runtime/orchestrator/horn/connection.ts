@@ -58,7 +58,9 @@ export class Connection implements Outlet {
   #deaf = false;
   #corked = false;
   #heard = true;
+  /** What the kernel had taken at the last heartbeat, and whether more waited for it. */
   #takenBytes = 0;
+  #waited = false;
 
   constructor(hall: Hall, { socket, stream, codec, address, token, pass }: Opened) {
     this.#hall = hall;
@@ -137,12 +139,14 @@ export class Connection implements Outlet {
 
   /**
    * Once a heartbeat: a socket of which nothing was heard is asked, and is cut when it then neither said nor took anything by the next time.
-   * A slow reader takes something.
+   * A slow reader takes something of what waits here; a ping that goes straight into the kernel says nothing of that.
    */
   beat(): void {
-    const taken = (this.#stream.bytesWritten ?? 0) - this.#stream.writableLength;
-    const alive = this.#heard || taken > this.#takenBytes;
+    const waiting = this.#stream.writableLength;
+    const taken = (this.#stream.bytesWritten ?? 0) - waiting;
+    const alive = this.#heard || (this.#waited && taken > this.#takenBytes);
     this.#takenBytes = taken;
+    this.#waited = waiting > 0;
     this.#heard = false;
     if (!alive) this.#socket.terminate();
     else if (this.#open()) this.#socket.ping();
@@ -257,7 +261,10 @@ export class Connection implements Outlet {
 
   /** A client that asks and asks and takes no reply is not listened to until it does: its replies would pile up here. */
   #hearLess(): void {
-    if (this.#deaf || this.#stream.writableLength <= MOST_WAITING_BYTES) return;
+    const waiting = this.#stream.writableLength;
+    // What was read before is still served; many short frames may ask for long replies.
+    if (waiting > 2 * MOST_WAITING_BYTES) this.#socket.terminate();
+    if (this.#deaf || waiting <= MOST_WAITING_BYTES) return;
     this.#deaf = true;
     this.#socket.pause();
   }
