@@ -4,8 +4,9 @@ import { Command } from "commander";
 import { ensembleBench } from "./ensemble/command.ts";
 import { gatewaysBench } from "./gateways/command.ts";
 import { describeMachine } from "./machine.ts";
+import { streamsBench } from "./streams/command.ts";
 
-const BENCHES = [ensembleBench, gatewaysBench];
+const BENCHES = [ensembleBench, gatewaysBench, streamsBench];
 
 const program = new Command("bench").description("benchmarks side by side with peers").showHelpAfterError();
 for (const bench of BENCHES) program.addCommand(bench());
