@@ -115,7 +115,7 @@ export class Ensemble extends pulumi.ComponentResource {
         image: spec.image,
         profile: spec.profile,
         serviceType: spec.serviceType,
-        config: configOf(spec.members, PROFILES[spec.profile], spec.deadlines),
+        config: configOf(spec.members, spec.profile, spec.deadlines),
         // An Ollama server cannot tell whether weights are loaded; its pod is only behind its Service once they are.
         ...(spec.backend === "ollama" ? { waitPath: TAGS_PATH } : {}),
       },

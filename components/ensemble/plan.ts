@@ -2,7 +2,7 @@ import { z } from "zod";
 import type {
   CatalogueModel,
   EnsembleConfigInput,
-  Profile,
+  ProfileName,
   Quantity,
   Resources,
 } from "../../runtime/contracts/index.ts";
@@ -13,12 +13,13 @@ import {
   ORCHESTRATOR_NAME,
   ORCHESTRATOR_PORT,
   ORCHESTRATOR_RESOURCES,
+  PROFILES,
   QuantitySchema,
   ResourcesSchema,
   threadsFor,
   totalOf,
 } from "../../runtime/contracts/index.ts";
-import { addressOf } from "../models/model.ts";
+import { addressOf, podsAddressOf } from "../models/model.ts";
 import type { Workload } from "./fit.ts";
 
 /** What may be chosen for one member; whatever is left out is the catalogue's. */
@@ -75,9 +76,10 @@ export interface PlannedMember extends CatalogueModel {
 /** Pure: the orchestrator's configuration for these members. Those without pods are left out. */
 export function configOf(
   members: readonly PlannedMember[],
-  profile: Profile,
+  profileName: ProfileName,
   deadlines?: EnsembleConfigInput["deadlines"],
 ): EnsembleConfigInput {
+  const profile = PROFILES[profileName];
   return {
     members: members
       .filter((member) => member.replicas > 0)
@@ -87,6 +89,7 @@ export function configOf(
         model,
         prompt,
         url: addressOf(name),
+        podsUrl: podsAddressOf(name, profileName),
         api: "ollama",
         ...(profile.threadsFollowCpuLimit ? { numThread: threadsFor(resources.limits.cpuMillicores) } : {}),
       })),

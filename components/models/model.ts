@@ -11,7 +11,7 @@ import {
   ProfileNameSchema,
   ResourcesSchema,
 } from "../../runtime/contracts/index.ts";
-import { later, parseArgs } from "../args.ts";
+import { childName, later, parseArgs } from "../args.ts";
 import { ImageRefSchema } from "../image.ts";
 import { labelsFor, selectorFor } from "../labels.ts";
 import { placementFor, podSecurity, renderResources } from "../placement.ts";
@@ -78,6 +78,8 @@ export class Model extends pulumi.ComponentResource {
   readonly url: pulumi.Output<string>;
   /** `http://<name>:11434`, its address within its namespace; known at preview. */
   readonly address: string;
+  /** `http://<name>-pods:11434`, a name that stands for each ready pod by itself; undefined where it has none. Known at preview. */
+  readonly podsAddress: string | undefined;
 
   constructor(name: string, args: ModelArgs, opts?: pulumi.ComponentResourceOptions) {
     super("gorkheavy:models:Model", name, args, opts);
@@ -95,17 +97,37 @@ export class Model extends pulumi.ComponentResource {
       dependsOn: opts?.dependsOn,
     });
 
+    this.podsAddress = podsAddressOf(called, spec.profile);
+    if (this.podsAddress !== undefined) {
+      new k8s.core.v1.Service(childName(name, "pods"), headlessFor(called, spec), {
+        parent: this,
+        dependsOn: opts?.dependsOn,
+      });
+    }
+
     this.address = addressOf(called);
     this.url = pulumi
       .all([service.metadata.name, service.metadata.namespace, deployment.id])
       .apply(([host, namespace]) => `http://${host}.${namespace}.svc:${MODEL_PORT}`);
-    this.registerOutputs({ url: this.url, address: this.address });
+    this.registerOutputs({ url: this.url, address: this.address, podsAddress: this.podsAddress });
   }
 }
 
 /** Address of a model within its namespace. Source: the seed's `api_endpoints`. */
 export function addressOf(name: string): string {
   return `http://${name}:${MODEL_PORT}`;
+}
+
+/** Longest name of a Service that a pods' name can be made from: a DNS label has 63 characters. */
+const LONGEST_NAME = 63 - "-pods".length;
+
+/**
+ * Address of a model's pods within its namespace: its name stands for each ready pod by itself, so that a call can go to the pod that has read
+ * its beginning, and to another one at once where one is dead; behind a ClusterIP such a call waits for the kernel's timeouts. Undefined in the
+ * seed's profile, which has ClusterIP Services only, and for a name that leaves no room.
+ */
+export function podsAddressOf(name: string, profile: ProfileName): string | undefined {
+  return profile === "seed" || name.length > LONGEST_NAME ? undefined : `http://${name}-pods:${MODEL_PORT}`;
 }
 
 function inCatalogue(model: string): CatalogueModel | undefined {
@@ -153,10 +175,14 @@ function deploymentFor(name: string, spec: Spec): k8s.types.input.apps.v1.Deploy
 }
 
 /** Pure: the Service of a model; inside the cluster only. */
-function serviceFor(name: string, spec: Spec): k8s.types.input.core.v1.Service {
+function serviceFor(
+  name: string,
+  spec: Spec,
+  headless?: { name: string; spec: { clusterIP: "None"; publishNotReadyAddresses: false } },
+): k8s.types.input.core.v1.Service {
   return {
     metadata: {
-      name,
+      name: headless?.name ?? name,
       namespace: spec.namespace,
       labels: labelsFor(name, "model"),
       // Its pods take minutes to load and the Deployment already waits for them.
@@ -164,8 +190,18 @@ function serviceFor(name: string, spec: Spec): k8s.types.input.core.v1.Service {
     },
     spec: {
       type: "ClusterIP",
+      ...headless?.spec,
       selector: selectorFor(name),
       ports: [{ name: "ollama", port: MODEL_PORT, targetPort: MODEL_PORT, protocol: "TCP" }],
     },
   };
+}
+
+/** Pure: the Service whose name stands for the pods themselves. */
+function headlessFor(name: string, spec: Spec): k8s.types.input.core.v1.Service {
+  return serviceFor(name, spec, {
+    name: `${name}-pods`,
+    // Only ready pods are behind the name, which is what the orchestrator should find.
+    spec: { clusterIP: "None", publishNotReadyAddresses: false },
+  });
 }

@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { expect, test } from "vitest";
 import { parseEnsembleConfig } from "../../../runtime/contracts/index.ts";
 import type { EnsembleArgs } from "../../../components/index.ts";
@@ -61,7 +62,7 @@ test.each([
     expect(spec.selector.matchLabels).toEqual({ app: name });
   }
   const services = manifest(graph.ofType("kubernetes:core/v1:Service"));
-  expect(services).toHaveLength(6);
+  expect(services).toHaveLength(profile === "seed" ? 6 : 11);
   for (const name of MODELS) {
     expect(services).toContainEqual(
       expect.objectContaining({
@@ -73,7 +74,31 @@ test.each([
         },
       }),
     );
+    const pods = z
+      .array(z.looseObject({ metadata: z.looseObject({ name: z.string() }), spec: z.unknown() }))
+      .parse(services)
+      .filter(({ metadata }) => metadata.name === `${name}-pods`)
+      .map(({ spec }) => spec);
+    // A name that stands for the pods themselves, and in the seed's profile none.
+    expect(pods).toEqual(
+      profile === "seed"
+        ? []
+        : [
+            {
+              type: "ClusterIP",
+              clusterIP: "None",
+              publishNotReadyAddresses: false,
+              selector: { app: name },
+              ports: [{ name: "ollama", port: 11434, targetPort: 11434, protocol: "TCP" }],
+            },
+          ],
+    );
   }
+  const text = graph
+    .ofType("kubernetes:core/v1:ConfigMap")
+    .map(({ inputs }) => JSON.stringify(inputs["data"]))
+    .join();
+  for (const name of MODELS) expect(text.includes(`podsUrl: http://${name}-pods:11434`)).toBe(profile !== "seed");
 });
 
 test("profile seed: probes, spread and wait as the seed wrote them", async () => {

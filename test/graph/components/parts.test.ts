@@ -21,6 +21,25 @@ test("a model alone: its own name, the catalogue's figures, weights with the pod
   expect(await settled(model.url)).toBe("http://llama.mine.svc:11434");
 });
 
+test("a model's pods have a name of their own, unless the seed's profile or the length of its name forbids it", async () => {
+  const { graph, provider } = await startCluster();
+  const models = [
+    new Model("llama", LLAMA, { provider }),
+    new Model("plain", { ...LLAMA, profile: "seed" }, { provider }),
+    new Model("long", { ...LLAMA, name: "l".repeat(59) }, { provider }),
+    new Model("longest", { ...LLAMA, name: "l".repeat(58) }, { provider }),
+  ];
+  await graph.settle();
+  expect(models.map(({ podsAddress }) => podsAddress)).toEqual([
+    "http://llama-pods:11434",
+    undefined,
+    undefined,
+    `http://${"l".repeat(58)}-pods:11434`,
+  ]);
+  const names = graph.ofType("kubernetes:core/v1:Service").map(({ name }) => name);
+  expect(names.toSorted()).toEqual(["llama", "llama-pods", "long", "longest", "longest-pods", "plain"]);
+});
+
 test("a model of your own, with resources of your own", async () => {
   const { graph, provider } = await startCluster();
   const resources = {

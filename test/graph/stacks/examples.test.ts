@@ -29,7 +29,7 @@ test("existing-cluster: previews without the cluster", async () => {
   const graph = await startGraph(KUBERNETES_ONLY, { project, config, preview: true });
   await existingCluster();
   await graph.settle();
-  expect(graph.ofType("kubernetes:core/v1:Service")).toHaveLength(6);
+  expect(graph.ofType("kubernetes:core/v1:Service")).toHaveLength(11);
 });
 
 test("import-into-your-stack: a cluster and an ensemble beside things of one's own", async () => {
