@@ -2,11 +2,12 @@
 // defaults. Each benchmark has a folder and a command of its own. test/bench/RESULTS.md keeps what was measured, with its command.
 import { Command } from "commander";
 import { ensembleBench } from "./ensemble/command.ts";
+import { faultsBench } from "./faults/command.ts";
 import { gatewaysBench } from "./gateways/command.ts";
 import { describeMachine } from "./machine.ts";
 import { streamsBench } from "./streams/command.ts";
 
-const BENCHES = [ensembleBench, gatewaysBench, streamsBench];
+const BENCHES = [ensembleBench, gatewaysBench, faultsBench, streamsBench];
 
 const program = new Command("bench").description("benchmarks side by side with peers").showHelpAfterError();
 for (const bench of BENCHES) program.addCommand(bench());

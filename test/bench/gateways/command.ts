@@ -1,9 +1,10 @@
 import { Command } from "commander";
 import { integer } from "../../../runtime/support/options.ts";
 import { gorkheavy } from "../peers/gorkheavy.ts";
-import type { Gateway, PreparedGateway } from "../peers/gateway.ts";
+import type { Gateway } from "../peers/gateway.ts";
 import { litellm } from "../peers/litellm.ts";
 import { nginx } from "../peers/nginx.ts";
+import { prepareAll } from "../peers/prepare.ts";
 import { portkey } from "../peers/portkey.ts";
 import { writeResults } from "../results.ts";
 import { aimsOf, aimsTable } from "./aims.ts";
@@ -71,23 +72,4 @@ function chosen(peers: string): Gateway[] {
       throw new Error(`--peers: got ${name}, want names of ${Object.keys(GATEWAYS).join(", ")}, comma-separated`);
     return gateway;
   });
-}
-
-/** Installs what is missing; who cannot be had is left out, and the run says so. */
-export async function prepareAll(
-  wanted: readonly Gateway[],
-  say: (line: string) => void,
-): Promise<{ ready: PreparedGateway[]; absent: string[] }> {
-  const ready: PreparedGateway[] = [];
-  const absent: string[] = [];
-  for (const gateway of wanted) {
-    try {
-      ready.push(await gateway.prepare(say));
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      absent.push(`Without ${gateway.name}, which cannot be had here: ${why.split("\n")[0]}`);
-      say(absent.at(-1) ?? "");
-    }
-  }
-  return { ready, absent };
 }

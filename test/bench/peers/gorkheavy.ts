@@ -2,7 +2,7 @@ import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { bundle } from "../../../runtime/bundle.mjs";
-import { renderEnsembleConfig } from "../../../runtime/contracts/ensemble-config.ts";
+import { type EnsembleConfigInput, renderEnsembleConfig } from "../../../runtime/contracts/ensemble-config.ts";
 import { freePort, type Gateway, type GatewayOptions, MODEL, startPinned } from "./gateway.ts";
 
 const name = "gorkheavy";
@@ -41,6 +41,14 @@ function configText({ upstreams, timeoutMs }: GatewayOptions): string {
     store: { kind: "process" },
     // The peers have no such bound unless one is set.
     limits: { concurrent: 4096 },
-    ...(timeoutMs === undefined ? {} : { deadlines: { candidatesMs: timeoutMs, totalMs: timeoutMs } }),
+    ...(timeoutMs === undefined ? {} : tested(timeoutMs)),
   });
+}
+
+/** With a deadline for each call it is faults that are measured: each is met afresh, so nobody is left alone for an earlier one. */
+function tested(timeoutMs: number): Pick<EnsembleConfigInput, "deadlines" | "breaker"> {
+  return {
+    deadlines: { rewriteMs: timeoutMs, candidatesMs: timeoutMs, judgeMs: timeoutMs, totalMs: 2 * timeoutMs },
+    breaker: { failures: 1_000 },
+  };
 }

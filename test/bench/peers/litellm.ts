@@ -61,6 +61,7 @@ function litellmConfig({ upstreams, timeoutMs }: GatewayOptions): unknown {
       litellm_params: { model: `openai/${MODEL}`, api_base: `${url}/v1`, api_key: "no-key-needed" },
     })),
     ...(others.length === 0 ? {} : { litellm_settings: { num_retries: 2, fallbacks: [{ [MODEL]: others }] } }),
-    ...(timeoutMs === undefined ? {} : { router_settings: { timeout: timeoutMs / 1000 } }),
+    // Where faults are measured each is met afresh, so nobody is left alone for an earlier one.
+    ...(timeoutMs === undefined ? {} : { router_settings: { timeout: timeoutMs / 1000, disable_cooldowns: true } }),
   };
 }
