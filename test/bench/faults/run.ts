@@ -25,8 +25,8 @@ const CLOSE_MS = 2_000;
 
 const FIRST = "Größe by the first — 12 € and 日本 are whole.";
 const SECOND = "Antwort from the second: naïve façade, ½ ≠ 0.5 🦙 is whole.";
-/** Another model's whole answer under another name is whole: servers know models by other names than their callers. */
-const WHOLE = [FIRST, SECOND, "The first words"];
+/** Another model's whole answer, also after the first word of the asked one, is whole: servers know models by other names than their callers. */
+const WHOLE = [FIRST, SECOND, "The first words", "The The first words"];
 
 /** Tries every strike on the first of two models behind a gateway, streamed and not. */
 export async function benchFaults(entry: Entry, strikes: readonly Strike[], report: Report): Promise<Cell[]> {

@@ -20,7 +20,7 @@ export const gorkheavy: Gateway = {
         const port = await freePort();
         const file = join(options.work, "ensemble.yaml");
         await writeFile(file, configText(options));
-        return startPinned({ name, core: options.core, url: `http://127.0.0.1:${port}` }, [
+        return startPinned({ name, url: `http://127.0.0.1:${port}` }, options, [
           ...[process.execPath, entry, "serve", "--config", file, "--port", `${port}`, "--log-level", "error"],
         ]);
       },

@@ -35,12 +35,12 @@ export const litellm: Gateway = {
         return startPinned(
           {
             name,
-            core: options.core,
             url: `http://127.0.0.1:${port}`,
             headers: { authorization: "Bearer no-key-needed" },
             // The price list comes with the package; without this it is downloaded at every start.
             env: { LITELLM_LOCAL_MODEL_COST_MAP: "True", LITELLM_LOG: "ERROR" },
           },
+          options,
           [
             ...[python, "-c", "from litellm import run_server; run_server()", "--config", file],
             ...["--host", "127.0.0.1", "--port", `${port}`, "--num_workers", "1", "--telemetry", "False"],

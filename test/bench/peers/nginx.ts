@@ -21,7 +21,7 @@ export const nginx: Gateway = {
         const port = await freePort();
         const file = join(options.work, "nginx.conf");
         await writeFile(file, nginxConfig(port, options));
-        return startPinned({ name, core: options.core, url: `http://127.0.0.1:${port}` }, ["nginx", "-c", file]);
+        return startPinned({ name, url: `http://127.0.0.1:${port}` }, options, ["nginx", "-c", file]);
       },
     };
   },

@@ -29,12 +29,12 @@ export const portkey: Gateway = {
         return startPinned(
           {
             name,
-            core: options.core,
             url: `http://127.0.0.1:${port}`,
             headers: portkeyHeaders(options),
             // What its own container image sets.
             env: { NODE_ENV: "production" },
           },
+          options,
           [process.execPath, entry, `--port=${port}`, "--headless"],
         );
       },
