@@ -78,7 +78,7 @@ export async function deploy(settings: Settings, tokens: ReadonlyMap<string, str
     steps,
   );
 
-  const { deadlines, clients, members, ...choices } = settings.ensemble;
+  const { deadlines, clients, members, access, ...choices } = settings.ensemble;
   const ensemble = new Ensemble(
     "opus",
     {
@@ -89,6 +89,7 @@ export async function deploy(settings: Settings, tokens: ReadonlyMap<string, str
       nodes: settings.nodes.map(({ name, role, cores, memoryMib }) => ({ name, role, cores, memoryMib })),
       clients: clients ?? [settings.network.subnet],
       ...(deadlines === undefined ? {} : { deadlines }),
+      ...(access === undefined ? {} : { access }),
     },
     { provider: cluster.provider, dependsOn: machines.flatMap((machine) => machine.store ?? []) },
   );

@@ -78,6 +78,15 @@ const EnsembleSettings = z.strictObject({
   clients: z.array(z.cidrv4("want an address range such as 192.168.1.0/24")).optional(),
   serviceType: z.enum(["ClusterIP", "NodePort", "LoadBalancer"]).default("ClusterIP"),
   quota: z.boolean().default(false),
+  /** Who may ask. Absent: `kubectl port-forward` alone; in the seed's profile everyone. */
+  access: z
+    .strictObject({
+      anonymous: z.enum(["loopback", "everyone", "nobody"]).optional(),
+      /** Secret of the ensemble's namespace whose `keys.yaml` holds the clients' keys. */
+      keysSecret: z.string().min(1).optional(),
+      trustedProxies: z.array(z.union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()])).optional(),
+    })
+    .optional(),
 });
 
 /** Everything that a stack decides. */

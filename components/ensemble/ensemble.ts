@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 import type { EnsembleConfigInput, ProfileName } from "../../runtime/contracts/index.ts";
 import {
+  AccessConfigSchema,
   DeadlinesSchema,
   ENSEMBLE_LABEL,
   MemberNameSchema,
@@ -12,7 +13,7 @@ import {
   renderMemory,
   TAGS_PATH,
 } from "../../runtime/contracts/index.ts";
-import { childName, parseArgs } from "../args.ts";
+import { childName, later, parseArgs } from "../args.ts";
 import { ImageRefSchema, OLLAMA_IMAGE } from "../image.ts";
 import type { Backend } from "../models/backend.ts";
 import { BackendSchema } from "../models/backend.ts";
@@ -26,6 +27,13 @@ import type { OrchestratorArgs } from "./orchestrator.ts";
 import { Orchestrator } from "./orchestrator.ts";
 import type { MemberChoice, PlannedMember } from "./plan.ts";
 import { configOf, MembersSchema, quotaOf, workloadsOf } from "./plan.ts";
+
+/** What {@link EnsembleArgs.access} accepts. */
+const AccessSchema = z.strictObject({
+  anonymous: AccessConfigSchema.shape.anonymous.unwrap().optional(),
+  keysSecret: later("access.keysSecret", z.string().min(1)).optional(),
+  trustedProxies: AccessConfigSchema.shape.trustedProxies.unwrap().optional(),
+});
 
 /** What {@link Ensemble} accepts. */
 export const EnsembleSchema = z
@@ -43,6 +51,7 @@ export const EnsembleSchema = z
     isolate: z.boolean().default(true),
     clients: z.array(z.cidrv4("want an address range such as 192.168.1.0/24")).default([]),
     quota: z.boolean().default(false),
+    access: AccessSchema.prefault({}),
     serviceType: z.enum(["ClusterIP", "NodePort", "LoadBalancer"]).default("ClusterIP"),
   })
   .superRefine(({ nodes, members, profile }, ctx) => {
@@ -80,7 +89,19 @@ export interface EnsembleArgs {
   clients?: string[];
   /** Whether to limit the namespace to what the ensemble needs during a rollout. @default false */
   quota?: boolean;
-  /** How the service is reached; all but `ClusterIP` open it to your network, and it has no login. @default "ClusterIP" */
+  /** Who may ask. @default - `{ anonymous: "loopback" }`; in the seed's profile `{ anonymous: "everyone" }`, as there */
+  access?: {
+    /**
+     * Who may ask without a key. `loopback`: `kubectl port-forward`, which enters the pod, and nothing else. `everyone`: whoever `isolate`
+     * and `clients` let come that far. `nobody`: all need one. @default - "loopback", in the seed's profile "everyone"
+     */
+    anonymous?: "loopback" | "everyone" | "nobody";
+    /** Secret with the clients' keys; see {@link OrchestratorArgs.keysSecret}. @default - none */
+    keysSecret?: pulumi.Input<string>;
+    /** Proxies whose `X-Forwarded-For` is believed: an ingress controller's pods, such as `10.42.0.0/16`. @default - none */
+    trustedProxies?: string[];
+  };
+  /** How the service is reached; all but `ClusterIP` open it to your network, where `access` alone guards it. @default "ClusterIP" */
   serviceType?: OrchestratorArgs["serviceType"];
 }
 
@@ -108,6 +129,8 @@ export class Ensemble extends pulumi.ComponentResource {
     this.#models = new Map(
       spec.members.map((member) => [member.name, this.#model(name, member, spec, fences)] as const),
     );
+    const { keysSecret, anonymous = spec.profile === "seed" ? "everyone" : "loopback", ...proxies } = spec.access;
+    const access = { anonymous, ...proxies };
     this.#orchestrator = new Orchestrator(
       childName(name, "orchestrator"),
       {
@@ -115,7 +138,8 @@ export class Ensemble extends pulumi.ComponentResource {
         image: spec.image,
         profile: spec.profile,
         serviceType: spec.serviceType,
-        config: configOf(spec.members, spec.profile, spec.deadlines),
+        config: { ...configOf(spec.members, spec.profile, spec.deadlines), access },
+        ...(keysSecret === undefined ? {} : { keysSecret }),
         // An Ollama server cannot tell whether weights are loaded; its pod is only behind its Service once they are.
         ...(spec.backend === "ollama" ? { waitPath: TAGS_PATH } : {}),
       },

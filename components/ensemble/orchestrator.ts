@@ -23,6 +23,9 @@ import { renderWaitScript } from "./wait.ts";
 const CONFIG_DIR = "/etc/gorkheavy";
 /** Name of the configuration's file, and its key in the ConfigMap. */
 const CONFIG_FILE = "ensemble.yaml";
+/** Folder of the keys in the pod, and the name of their file: the Secret's key. */
+const KEYS_DIR = "/etc/gorkheavy-keys";
+const KEYS_FILE = "keys.yaml";
 /** Largest old generation of the service's heap, MiB: the rest of its 256 MiB limit is code, buffers and stacks. */
 const HEAP_MIB = 144;
 /** Longest wait for the service, minutes; it starts only when every model has answered. */
@@ -36,6 +39,7 @@ export const OrchestratorSchema = z.strictObject({
   namespace: later("namespace", z.string().min(1)),
   image: ImageRefSchema,
   config: EnsembleConfigSchema,
+  keysSecret: later("keysSecret", z.string().min(1)).optional(),
   waitPath: z.string().startsWith("/").optional(),
   profile: ProfileNameSchema.default("default"),
   resources: ResourcesSchema.prefault(ORCHESTRATOR_RESOURCES),
@@ -51,13 +55,18 @@ export interface OrchestratorArgs {
   image: string;
   /** The members, deadlines and quorum. A change of it exchanges the pod. It holds no secrets: tokens are named by variable. */
   config: EnsembleConfigInput;
+  /**
+   * Name of a Secret of the same namespace whose `keys.yaml` holds the clients' keys, as `gorkheavy keys create` writes it. A change of it
+   * reaches the service within about a minute, without a new pod. @default - no keys: `config.access` alone says who may ask
+   */
+  keysSecret?: pulumi.Input<string>;
   /** Path that every member must answer with 200 before the service starts. @default - the profile's */
   waitPath?: string;
   /** How it waits, is spread and evicted. @default "default" */
   profile?: ProfileName;
   /** Requests and limits. @default - 100m and 128Mi, 200m and 256Mi */
   resources?: Resources;
-  /** `NodePort` and `LoadBalancer` open the service to your network, which has no login of its own. @default "ClusterIP" */
+  /** `NodePort` and `LoadBalancer` open the service to your network; who may ask there `config.access` says. @default "ClusterIP" */
   serviceType?: "ClusterIP" | "NodePort" | "LoadBalancer";
 }
 
@@ -72,7 +81,9 @@ export class Orchestrator extends pulumi.ComponentResource {
   constructor(name: string, args: OrchestratorArgs, opts?: pulumi.ComponentResourceOptions) {
     super("gorkheavy:ensemble:Orchestrator", name, args, opts);
     const spec = parseArgs(this, OrchestratorSchema, args);
-    const text = renderEnsembleConfig(spec.config);
+    const { access } = spec.config;
+    const keysFile = spec.keysSecret === undefined ? access.keysFile : `${KEYS_DIR}/${KEYS_FILE}`;
+    const text = renderEnsembleConfig({ ...spec.config, access: { ...access, keysFile } });
     const sha256 = createHash("sha256").update(text).digest("hex");
 
     const config = new k8s.core.v1.ConfigMap(name, configFor(text, sha256, spec), { parent: this });
@@ -158,12 +169,16 @@ function deploymentFor(
               },
               volumeMounts: [
                 { name: "config", mountPath: CONFIG_DIR, readOnly: true },
+                ...(spec.keysSecret === undefined ? [] : [{ name: "keys", mountPath: KEYS_DIR, readOnly: true }]),
                 { name: "tmp", mountPath: "/tmp" },
               ],
             },
           ],
           volumes: [
             { name: "config", configMap: { name: configName } },
+            ...(spec.keysSecret === undefined
+              ? []
+              : [{ name: "keys", secret: { secretName: spec.keysSecret, defaultMode: 0o440 } }]),
             { name: "tmp", emptyDir: {} },
           ],
         },

@@ -6,7 +6,7 @@ const Millis = z.int().min(1).max(3_600_000);
 export const HornConfigSchema = z.strictObject({
   /** Origins of browsers' pages that may connect, such as `https://console.example`. Programs send no origin and are let in. */
   origins: z.array(z.url({ protocol: /^https?$/ }).transform((origin) => new URL(origin).origin)).default([]),
-  /** Environment variable that holds the token clients must show. Absent: none is asked for. Never the token itself. */
+  /** Environment variable that holds the one token of all clients, in place of the keys and rules of `access`. Absent: those. Never the token itself. */
   tokenEnv: z
     .string()
     .regex(/^[A-Z][A-Z0-9_]*$/, "want the name of an environment variable such as HORN_TOKEN")

@@ -1,8 +1,10 @@
 import type { AskRequest } from "../contracts/native.ts";
 import { type Fault, toFault } from "../core/fault.ts";
+import type { Watch } from "../core/pipeline.ts";
 import { replay } from "./api/asked.ts";
 import { errorOf } from "./api/native-error.ts";
 import type { Ensemble } from "./ensemble.ts";
+import type { Grant } from "./horn/guard.ts";
 import { Journal } from "./journal.ts";
 
 /** One question in work, and what has happened to it. It goes on whether anybody reads or not, until it is cancelled. */
@@ -11,13 +13,28 @@ export class Asking {
   readonly #stop = new AbortController();
   #over = false;
 
-  /** Asks. Called once. @param more called when there is something to read, at first before this returns */
-  start(ensemble: Ensemble, request: Omit<AskRequest, "stream">, more: () => void): void {
-    ensemble
-      .ask(request, this.#stop.signal, (event) => {
-        this.journal.add(event);
-        more();
-      })
+  /**
+   * Asks. Called once.
+   * @param more called when there is something to read, at first before this returns
+   * @param grant asked first whether the question may be asked, and as whom. Absent: it may
+   */
+  start(
+    ensemble: Ensemble,
+    request: Omit<AskRequest, "stream">,
+    more: () => void,
+    grant?: () => Grant | Promise<Grant>,
+  ): void {
+    const watch: Watch = (event) => {
+      this.journal.add(event);
+      more();
+    };
+    const asked =
+      grant === undefined
+        ? ensemble.ask(request, this.#stop.signal, watch)
+        : Promise.resolve()
+            .then(() => grant())
+            .then((granted) => ensemble.ask({ ...request, ...granted }, this.#stop.signal, watch));
+    asked
       .then((answer) => {
         for (const text of replay(answer.reply)) {
           this.journal.add({ event: "text", text });

@@ -1,6 +1,7 @@
 import type { EnsembleConfig, Member } from "../contracts/ensemble-config.ts";
 import type { AskAnswer, Stage } from "../contracts/native.ts";
 import type { ConversationKey, Turn } from "../core/conversations.ts";
+import { estimateTokens } from "../core/budget.ts";
 import { Fault, toFault } from "../core/fault.ts";
 import type { Watch } from "../core/pipeline.ts";
 import { assertPlan, planOf, type Plan } from "../core/plan.ts";
@@ -12,6 +13,7 @@ import { processMemory } from "../memory/open.ts";
 import { monotonicMs, timer } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { EnsembleMetrics } from "./metrics.ts";
+import type { TokensUsed } from "./gate.ts";
 import { Health } from "./health.ts";
 import { type Answered, answerOnce } from "./remembering.ts";
 import { RoutedPanel } from "./routing/routed-panel.ts";
@@ -32,6 +34,8 @@ export interface AskInput {
   bothOrders?: boolean;
   mode?: "select" | "synthesize";
   draft?: boolean;
+  /** Told at the end, however it ended, what the answer cost. */
+  spent?: ((used: TokensUsed) => void) | undefined;
 }
 
 /** What an ensemble is made of, time and chance included, so that tests can give their own. */
@@ -150,6 +154,7 @@ export class Ensemble {
     } catch (error) {
       const fault = toFault(error);
       this.metrics.failed(fault);
+      input.spent?.(usedBy(fault.stages ?? [], input));
       this.#log?.warn({ code: fault.code, stages: fault.stages?.map(summaryOf) }, "not answered");
       throw error;
     } finally {
@@ -170,12 +175,13 @@ export class Ensemble {
     const asked = { text: question, turns, system, bothOrders, mode, draft, affinity };
     const outcome = await this.#panel.run(asked, signal, watch);
     this.metrics.answered(outcome);
+    input.spent?.(usedBy(outcome.stages, input, turns));
     const { answer, decision, routing, stages, turnsShown, ms } = outcome;
     return { question, reply: answer, decision, routing, ...key, turnsShown, stages, ms };
   }
 
   /** Streams one member's own answer; its connection is retried while nothing was streamed. @throws Fault of the upstream, overloaded */
-  async *askMember(call: ModelCall, signal: AbortSignal): AsyncIterable<Piece> {
+  async *askMember(call: ModelCall, signal: AbortSignal, spent?: AskInput["spent"]): AsyncIterable<Piece> {
     const release = this.enter();
     const stop = new AbortController();
     const cancel = (): void => stop.abort(signal.reason);
@@ -186,13 +192,24 @@ export class Ensemble {
         new Fault("deadline_exceeded", `${call.member.name} did not finish within ${this.config.deadlines.totalMs} ms`),
       );
     });
+    let answer = "";
+    let counted: Piece["done"];
     try {
-      yield* relay(call, stop.signal, this.#ports);
+      for await (const piece of relay(call, stop.signal, this.#ports)) {
+        answer += piece.text;
+        counted = piece.done;
+        yield piece;
+      }
     } finally {
       clear();
       signal.removeEventListener("abort", cancel);
       stop.abort();
       release();
+      spent?.({
+        promptTokens:
+          counted?.promptTokens ?? call.messages.reduce((tokens, { content }) => tokens + estimateTokens(content), 0),
+        answerTokens: counted?.answerTokens ?? estimateTokens(answer),
+      });
     }
   }
 
@@ -220,6 +237,23 @@ export class Ensemble {
     await this.memory.close();
     await this.#upstream.close();
   }
+}
+
+/** What a question's stages cost; where a server did not count, the words are, from above. */
+function usedBy(
+  stages: readonly Stage[],
+  { question, system = "" }: AskInput,
+  turns: readonly Turn[] = [],
+): TokensUsed {
+  const shown = [question, system, ...turns.flatMap((turn) => [turn.question, turn.answer])];
+  const promptTokens = shown.reduce((tokens, text) => tokens + estimateTokens(text), 0);
+  const used = { promptTokens: 0, answerTokens: 0 };
+  for (const stage of stages) {
+    if (stage.attempts === 0) continue;
+    used.promptTokens += stage.promptTokens ?? promptTokens;
+    used.answerTokens += stage.answerTokens ?? estimateTokens(stage.text);
+  }
+  return used;
 }
 
 /** A stage in a few words, without any of its own. */

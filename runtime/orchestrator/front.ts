@@ -64,9 +64,11 @@ async function serve(
   });
   const admission: Admission = knocked instanceof Promise ? await knocked : knocked;
   keepAdmission(incoming, admission);
+  watch(admission, outgoing);
   const route = method === "POST" ? BY_PATH.get(path) : undefined;
   const onward = (): void => {
     outgoing.setHeader(REQUEST_ID, id);
+    for (const [name, value] of Object.entries(admission.headers)) outgoing.setHeader(name, value);
     next();
   };
   if (route === undefined) {
@@ -79,12 +81,14 @@ async function serve(
   const skimmed = skim(body, route);
   keepBody(incoming, body);
   if (ensemble.isEnsemble(skimmed.model)) {
+    admission.checkModel([ensemble.config.name]);
     if (!route.ensemble) throw notForEnsemble(ensemble, route);
     onward();
     return;
   }
   const member = ensemble.memberNamed(skimmed.model);
   if (member === undefined) throw unknownModel(ensemble, skimmed.model);
+  admission.checkModel([member.name, member.model]);
   passThrough.pass({
     incoming,
     outgoing,
@@ -93,9 +97,21 @@ async function serve(
     member,
     dialect: dialectOf(path),
     admission,
-    ours: ensemble.draining ? [REQUEST_ID, id, "connection", "close"] : [REQUEST_ID, id],
+    ours: [
+      ...[REQUEST_ID, id],
+      ...(ensemble.draining ? ["connection", "close"] : []),
+      ...Object.entries(admission.headers).flat(),
+    ],
     otherwise: onward,
   });
+}
+
+/** Breaks an answer off whose asker may no longer ask. */
+function watch(admission: Admission, outgoing: ServerResponse): void {
+  const { ended } = admission;
+  if (ended === undefined) return;
+  ended.addEventListener("abort", () => outgoing.destroy(), { once: true });
+  outgoing.once("close", () => admission.release());
 }
 
 function pathOf(url: string): string {

@@ -25,14 +25,16 @@ export interface Admission {
   readonly admin: boolean;
   /** Further headers of the answer: what is left of a limit. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Aborts when who asks may no longer, with a fault that says why. Undefined where that cannot happen. Who reads it must settle. */
+  /** Aborts when who asks may no longer, with a fault that says why. Undefined where that cannot happen. Who reads it must release. */
   readonly ended: AbortSignal | undefined;
   /** The user that a request asks as. @param named whom it names; undefined when nobody. @throws Fault forbidden */
   userFor(named: string | undefined): string | undefined;
-  /** @throws Fault forbidden when this model may not be asked */
-  checkModel(model: string): void;
+  /** @param names all names of the model that is asked for. @throws Fault forbidden when it may not be asked */
+  checkModel(names: readonly string[]): void;
   /** Told once at the answer's end, however it ended, what it cost. Must not throw. */
   settle(used: TokensUsed): void;
+  /** The request is over: nobody looks any more whether it may go on. */
+  release(): void;
 }
 
 /**
@@ -44,18 +46,20 @@ export interface Gate {
   admit(knock: Knock): Admission | Promise<Admission>;
 }
 
-/** Lets everybody in and counts nothing. */
-export const OPEN_GATE: Gate = {
-  admit: () => ({
-    principal: "anonymous",
-    admin: false,
-    headers: {},
-    ended: undefined,
-    userFor: (named) => named,
-    checkModel: () => undefined,
-    settle: () => undefined,
-  }),
+/** What everybody gets where there is no gate: all is allowed, nothing is counted. */
+const UNGUARDED: Admission = {
+  principal: "anonymous",
+  admin: false,
+  headers: {},
+  ended: undefined,
+  userFor: (named) => named,
+  checkModel: () => undefined,
+  settle: () => undefined,
+  release: () => undefined,
 };
+
+/** Lets everybody in and counts nothing. */
+export const OPEN_GATE: Gate = { admit: () => UNGUARDED };
 
 /** Paths that no gate stands before: probes have no key. */
 const PROBES = new Set(["/", "/healthz", "/readyz"]);
@@ -72,7 +76,7 @@ export function keepAdmission(incoming: IncomingMessage, admission: Admission): 
   admissions.set(incoming, admission);
 }
 
-/** The admission of a request; undefined for a probe, and where no gate stands before the app. */
-export function admissionOf(incoming: IncomingMessage | undefined): Admission | undefined {
-  return incoming === undefined ? undefined : admissions.get(incoming);
+/** The admission of a request; that of everybody where no gate stands before the app. */
+export function admissionOf(incoming: IncomingMessage | undefined): Admission {
+  return (incoming === undefined ? undefined : admissions.get(incoming)) ?? UNGUARDED;
 }

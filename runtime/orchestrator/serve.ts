@@ -3,13 +3,15 @@ import { memoryOf } from "../memory/open.ts";
 import { sleep } from "../support/clock.ts";
 import { listen, type Listening } from "../support/listen.ts";
 import type { Logger } from "../support/log.ts";
+import { openAccess } from "./access/access.ts";
+import { hornGuard } from "./access/horn-guard.ts";
 import { createApp } from "./app.ts";
 import { Ensemble } from "./ensemble.ts";
 import { createFront } from "./front.ts";
-import { type Gate, OPEN_GATE } from "./gate.ts";
 import { oneToken } from "./horn/guard.ts";
 import { Horn } from "./horn/horn.ts";
 import { PassThrough } from "./passthrough/pass-through.ts";
+import { SharedRedis } from "./redis.ts";
 import { openVerdicts } from "./routing/verdict-log.ts";
 import { Upstream } from "./upstream.ts";
 
@@ -27,13 +29,14 @@ export async function startOrchestrator(
   log: Logger,
   env: Readonly<Record<string, string | undefined>> = {},
 ): Promise<RunningOrchestrator> {
-  tokenOf(config, env);
+  const token = tokenOf(config, env);
+  const redis = config.redis === undefined ? undefined : new SharedRedis(config.redis, env, log);
   const upstream = new Upstream({ ...config.deadlines, env });
   const memory = memoryOf({ config, env, log, count: (outcome) => ensemble.metrics.turn(outcome) });
   const verdicts = await openVerdicts(config.routing, log);
   const ensemble = new Ensemble({ config, upstream, memory, verdicts, log });
   const passThrough = new PassThrough(ensemble, env);
-  const gate: Gate = OPEN_GATE;
+  const { gate, ...access } = await openAccess({ config, log, redis, metrics: ensemble.metrics.registry });
   const front = createFront({ ensemble, gate, passThrough, log });
   const listening = await listen(
     createApp(ensemble, log),
@@ -42,7 +45,8 @@ export async function startOrchestrator(
     front,
     config.limits,
   );
-  const horn = new Horn(ensemble, config.horn, oneToken(tokenOf(config, env)));
+  const guard = token === undefined ? hornGuard(gate, config.name) : oneToken(token);
+  const horn = new Horn(ensemble, config.horn, guard);
   horn.attach(listening.server);
   memory.wake();
   return {
@@ -54,7 +58,8 @@ export async function startOrchestrator(
       const drained = listening.drain(graceMs);
       await horn.drain(graceMs);
       await drained;
-      await Promise.all([ensemble.close(), passThrough.close()]);
+      access.close();
+      await Promise.all([ensemble.close(), passThrough.close(), redis?.close()]);
       await verdicts?.close();
     },
   };

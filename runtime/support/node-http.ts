@@ -14,7 +14,11 @@ export function sendFault(
 ): void {
   if (outgoing.headersSent || outgoing.destroyed) return;
   const retry = fault.retryAfterSeconds === undefined ? [] : ["retry-after", String(fault.retryAfterSeconds)];
-  sendJson(outgoing, fault.status, dialect.body(fault), [...headers, ...retry]);
+  sendJson(outgoing, fault.status, dialect.body(fault), [
+    ...headers,
+    ...retry,
+    ...Object.entries(fault.headers).flat(),
+  ]);
 }
 
 /** Writes a JSON document. @param headers name, value, name, value */

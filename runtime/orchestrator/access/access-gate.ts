@@ -158,8 +158,8 @@ export class AccessGate implements Gate {
         refused("user");
         throw new Fault("forbidden", "user: this user has a key of his own; show it to ask as him");
       },
-      checkModel: (model) => {
-        if (key?.models === undefined || key.models.some((one) => one === model || one === `${model}:latest`)) return;
+      checkModel: (names) => {
+        if (key?.models === undefined || key.models.some((one) => names.includes(one))) return;
         refused("model");
         throw new Fault("forbidden", `model: the key ${key.id} may ask ${key.models.join(", ")}`);
       },
@@ -170,10 +170,12 @@ export class AccessGate implements Gate {
         return stop.signal;
       },
       settle: ({ promptTokens, answerTokens }: TokensUsed) => {
-        live.delete(caller);
         if (settled) return;
         settled = true;
         if (subject !== "") meter.spend(subject, promptTokens + answerTokens);
+      },
+      release: () => {
+        live.delete(caller);
       },
     };
   }

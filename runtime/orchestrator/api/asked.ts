@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { HttpBindings } from "@hono/node-server";
 import type { Context, MiddlewareHandler } from "hono";
 import { IdempotencyKey, Identifier } from "../../contracts/identifier.ts";
 import type { AskAnswer } from "../../contracts/native.ts";
@@ -6,6 +7,7 @@ import { turnsOf, type Turn } from "../../core/conversations.ts";
 import { Fault } from "../../core/fault.ts";
 import { clientSignal } from "../../support/http.ts";
 import type { AskInput, Ensemble } from "../ensemble.ts";
+import { type Admission, admissionOf } from "../gate.ts";
 import { isReplay } from "../remembering.ts";
 
 /** Header that names the conversation on APIs that have no field for it. */
@@ -20,16 +22,27 @@ export const REMEMBERED_HEADER = "x-gorkheavy-remembered";
 /** Header that says that the answer was there already. */
 export const REPLAYED_HEADER = "idempotent-replayed";
 
-/** Who asks, in which conversation, under which key. */
-export type Identity = Pick<AskInput, "user" | "conversation" | "idempotencyKey">;
+/** Who asks, in which conversation, under which key, and who is told what it cost. */
+export type Identity = Pick<AskInput, "user" | "conversation" | "idempotencyKey" | "spent">;
 
-/** User, conversation and idempotency key of a request's headers; undefined where it names none. @throws Fault invalid_request */
-export function identityOf(c: Context): Identity {
+/**
+ * User, conversation and idempotency key, as the request's headers and its key say; undefined where it names none.
+ * @param named user that the request names elsewhere, for whom the header wins
+ * @throws Fault invalid_request, forbidden (another's user)
+ */
+export function identityOf(c: Context, named?: string): Identity {
+  const caller = callerOf(c);
   return {
-    user: header(c, USER_HEADER, Identifier),
+    user: caller.userFor(header(c, USER_HEADER, Identifier) ?? named),
+    spent: (used) => caller.settle(used),
     conversation: header(c, CONVERSATION_HEADER, Identifier),
     idempotencyKey: header(c, IDEMPOTENCY_HEADER, IdempotencyKey),
   };
+}
+
+/** What let a request in. */
+export function callerOf(c: Context): Admission {
+  return admissionOf((c.env as Partial<HttpBindings> | undefined)?.incoming);
 }
 
 function header(c: Context, name: string, schema: typeof Identifier): string | undefined {

@@ -49,7 +49,7 @@ export function conversationsApi(ensemble: Ensemble): Hono {
 
 /** Whose conversations: the header's user, the query's, or nobody's by name. */
 function userOf(c: Context, asked: string | undefined): string {
-  return identityOf(c).user ?? asked ?? ANONYMOUS;
+  return identityOf(c, asked).user ?? ANONYMOUS;
 }
 
 function conversationOf(c: Context): string {

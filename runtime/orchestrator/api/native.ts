@@ -5,7 +5,7 @@ import { toFault } from "../../core/fault.ts";
 import { clientSignal, errorResponse, type Framing, readJson, streamResponse } from "../../support/http.ts";
 import { Pipe } from "../../support/pipe.ts";
 import type { AskInput, Ensemble } from "../ensemble.ts";
-import { askFor, identityOf, replay } from "./asked.ts";
+import { askFor, callerOf, identityOf, replay } from "./asked.ts";
 import { errorOf, NATIVE_DIALECT } from "./native-error.ts";
 
 const SSE: Framing<AskEvent> = {
@@ -21,8 +21,9 @@ export function nativeApi(ensemble: Ensemble): Hono {
   const ask = async (c: Context): Promise<Response> => {
     const request = await readJson(c, AskRequest, ensemble.config.limits.bodyBytes);
     const { stream, ...asked } = request;
-    const { idempotencyKey = asked.idempotencyKey } = identityOf(c);
-    const input = { ...asked, ...(idempotencyKey === undefined ? {} : { idempotencyKey }) };
+    callerOf(c).checkModel([ensemble.config.name]);
+    const { idempotencyKey = asked.idempotencyKey, user, spent } = identityOf(c, asked.user);
+    const input = { ...asked, user, spent, ...(idempotencyKey === undefined ? {} : { idempotencyKey }) };
     if (!stream) return c.json(await askFor(ensemble, input, c));
     return streamResponse(eventsOf(ensemble, input, clientSignal(c)), SSE);
   };

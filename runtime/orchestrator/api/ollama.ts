@@ -16,7 +16,7 @@ import type { ChatMessage, ModelCall } from "../../core/ports.ts";
 import { monotonicMs } from "../../support/clock.ts";
 import { clientSignal, errorResponse, ndjson, OLLAMA_DIALECT, readJson, streamResponse } from "../../support/http.ts";
 import type { AskInput, Ensemble } from "../ensemble.ts";
-import { askFor, askOfChat, contextOf, conversationOf, digestOf, identityOf, replay } from "./asked.ts";
+import { askFor, askOfChat, callerOf, contextOf, conversationOf, digestOf, identityOf, replay } from "./asked.ts";
 import { formatOf, samplingOf } from "./member-call.ts";
 import { known, modelNames } from "./model-names.ts";
 
@@ -177,7 +177,7 @@ async function* memberParts(
   if (member === undefined) return;
   const began = monotonicMs();
   const call: ModelCall = { member, messages, ...samplingOf(member, request.options), ...formatOf(request.format) };
-  for await (const { text, done } of ensemble.askMember(call, clientSignal(c))) {
+  for await (const { text, done } of ensemble.askMember(call, clientSignal(c), (used) => callerOf(c).settle(used))) {
     if (done === undefined) {
       yield { text, totals: { done: false } };
       continue;

@@ -12,7 +12,7 @@ import { Fault } from "../../core/fault.ts";
 import type { ChatMessage, ModelCall, Piece } from "../../core/ports.ts";
 import { clientSignal, errorResponse, type Framing, readJson, streamResponse } from "../../support/http.ts";
 import type { Ensemble } from "../ensemble.ts";
-import { askFor, askOfChat, identityOf, type PlainMessage, replay } from "./asked.ts";
+import { askFor, askOfChat, callerOf, identityOf, type PlainMessage, replay } from "./asked.ts";
 import { formatOf } from "./member-call.ts";
 import { OPENAI_DIALECT } from "./dialect.ts";
 import { modelNames, unknownModel } from "./model-names.ts";
@@ -71,7 +71,7 @@ function piecesOf(ensemble: Ensemble, request: OpenAiChatRequest, c: Context): A
     const identity = identityOf(c);
     const input = askOfChat(messages, ensemble.config.memory.turns, {
       ...identity,
-      user: identity.user ?? userOf(request.user),
+      user: identity.user ?? callerOf(c).userFor(userOf(request.user)),
     });
     return replayed(ensemble, input, c);
   }
@@ -85,7 +85,7 @@ function piecesOf(ensemble: Ensemble, request: OpenAiChatRequest, c: Context): A
     ...(request.temperature === undefined || request.temperature === null ? {} : { temperature: request.temperature }),
     ...formatOfOpenAi(request.response_format),
   };
-  return ensemble.askMember(call, clientSignal(c));
+  return ensemble.askMember(call, clientSignal(c), (used) => callerOf(c).settle(used));
 }
 
 function formatOfOpenAi(format: OpenAiChatRequest["response_format"]): Pick<ModelCall, "format"> {

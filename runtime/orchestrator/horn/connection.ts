@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from "node:http";
 import type { Duplex } from "node:stream";
 import type { RawData, WebSocket } from "ws";
 import { HORN_CLOSE, type HornReply, type HornRequest } from "../../contracts/horn.ts";
@@ -33,6 +34,8 @@ export interface Opened {
   codec: Codec;
   /** Canonical address of the client. */
   address: string;
+  /** Headers of the handshake. */
+  headers: IncomingHttpHeaders;
   /** Token of the handshake's header. Absent: the first frame has it, or there is none. */
   token?: string;
   /** What that token lets it do. */
@@ -46,6 +49,7 @@ export class Connection implements Outlet {
   readonly #socket: WebSocket;
   readonly #stream: Opened["stream"];
   readonly #codec: Codec;
+  readonly #headers: IncomingHttpHeaders;
   readonly #noHello: () => void;
   #token: string | undefined;
   #pass: Pass | undefined;
@@ -62,12 +66,13 @@ export class Connection implements Outlet {
   #takenBytes = 0;
   #waited = false;
 
-  constructor(hall: Hall, { socket, stream, codec, address, token, pass }: Opened) {
+  constructor(hall: Hall, { socket, stream, codec, address, headers, token, pass }: Opened) {
     this.#hall = hall;
     this.#socket = socket;
     this.#stream = stream;
     this.#codec = codec;
     this.address = address;
+    this.#headers = headers;
     this.#token = token;
     this.#pass = pass;
     this.#noHello = timer(hall.helloMs, () => this.close(HORN_CLOSE.helloTimeout, "want hello as the first frame"));
@@ -155,7 +160,12 @@ export class Connection implements Outlet {
   /** Asks again whether its client may be here. */
   async recheck(): Promise<void> {
     if (this.#session === undefined) return;
-    const pass = await this.#hall.guard.check(this.#token, this.address);
+    let pass: Pass | undefined;
+    try {
+      pass = await this.#hall.guard.check(this.#token, this.address, this.#headers);
+    } catch {
+      // A guard that refuses with a reason refuses.
+    }
     if (pass?.owner !== this.#pass?.owner) this.close(HORN_CLOSE.unauthorized, "the token is no longer valid");
   }
 
@@ -198,7 +208,14 @@ export class Connection implements Outlet {
       return;
     }
     this.#token = frame.token;
-    const pass = this.#hall.guard.check(frame.token, this.address);
+    let pass: ReturnType<Guard["check"]>;
+    try {
+      pass = this.#hall.guard.check(frame.token, this.address, this.#headers);
+    } catch (error) {
+      this.#refuse(error);
+      this.close(HORN_CLOSE.unauthorized, "the token is missing or wrong");
+      return;
+    }
     if (!(pass instanceof Promise)) {
       enter(pass);
       return;
@@ -217,7 +234,9 @@ export class Connection implements Outlet {
           throw new Fault("invalid_request", "type: hello was said already");
         case "ask": {
           const { id, question, user, conversation, bothOrders, mode, draft } = frame;
-          session.ask(id, { question, user, conversation, bothOrders, mode, draft });
+          const pass = this.#pass;
+          const grant = pass?.ask?.bind(pass, user);
+          session.ask(id, { question, user, conversation, bothOrders, mode, draft }, grant);
           return;
         }
         case "cancel":

@@ -151,12 +151,13 @@ export class Horn {
     stream.once("close", () => {
       if (opened === undefined) this.#count(address, -1);
     });
-    const { authorization } = request.headers;
+    const { headers } = request;
+    const { authorization } = headers;
     let token: string | undefined;
     let pass: Pass | undefined;
     if (authorization !== undefined) {
       token = bearerOf(authorization);
-      pass = await this.guard.check(token, address);
+      pass = await this.guard.check(token, address, headers);
       if (pass === undefined) throw new Fault("unauthorized", "authorization: the token is wrong");
     }
     if (stream.destroyed) return;
@@ -169,7 +170,8 @@ export class Horn {
         socket.close(HORN_CLOSE.badHello, "want a subprotocol");
         return;
       }
-      const connection = new Connection(this, { socket, stream, codec: CODECS[protocol], address, token, pass });
+      const codec = CODECS[protocol];
+      const connection = new Connection(this, { socket, stream, codec, address, headers, token, pass });
       this.#connections.set(connection, this.#opened++ % BEATS);
     });
   }

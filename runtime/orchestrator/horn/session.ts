@@ -5,6 +5,7 @@ import { Fault } from "../../core/fault.ts";
 import { timer } from "../../support/clock.ts";
 import { Asking } from "../asking.ts";
 import type { Ensemble } from "../ensemble.ts";
+import type { Grant } from "./guard.ts";
 
 /** Bytes of one question's frames that may be under way unacknowledged. */
 export const WINDOW_BYTES = 262_144;
@@ -96,8 +97,8 @@ export class Session {
     this.#questions.clear();
   }
 
-  /** Asks. @throws Fault conflict of ids as invalid_request, overloaded */
-  ask(id: string, request: Omit<AskRequest, "stream">): void {
+  /** Asks. @param grant asked first whether it may. @throws Fault conflict of ids as invalid_request, overloaded */
+  ask(id: string, request: Omit<AskRequest, "stream">, grant?: () => Grant | Promise<Grant>): void {
     const { questionsPerSession } = this.#config.limits;
     if (this.#questions.has(id)) throw new Fault("invalid_request", `id: ${id} is in use in this session`);
     if (this.#questions.size >= questionsPerSession) {
@@ -109,7 +110,7 @@ export class Session {
     }
     const asked: Asked = { id, asking: new Asking(), sent: 0, underWay: [], underWayBytes: 0 };
     this.#questions.set(id, asked);
-    asked.asking.start(this.#ensemble, request, () => this.#more(asked));
+    asked.asking.start(this.#ensemble, request, () => this.#more(asked), grant);
   }
 
   /** Cancels a question; its last frame says so. @throws Fault not_found */

@@ -413,3 +413,38 @@ test.each<[string, Partial<EnsembleArgs>, RegExp]>([
   await graph.settle();
   expect(graph.all.filter((r) => r.custom && !r.type.startsWith("pulumi:providers:"))).toEqual([]);
 });
+
+test("says who may ask: port-forwards alone, everyone in the seed's profile, or what is asked for", async () => {
+  const accessOf = async (args: Partial<EnsembleArgs>) => {
+    const { graph } = await build(args);
+    const [map] = graph.ofType("kubernetes:core/v1:ConfigMap");
+    const { data } = map?.inputs as { data: Record<string, string> };
+    const pod = deployments(graph).get("opus-orchestrator")?.spec.template.spec;
+    return {
+      access: parseEnsembleConfig(data["ensemble.yaml"] ?? "").access,
+      volume: pod?.volumes.find((entry) => entry.name === "keys"),
+      mounts: JSON.stringify(pod?.containers[0]),
+    };
+  };
+  const plain = await accessOf({});
+  expect(plain.access).toMatchObject({ anonymous: "loopback", trustedProxies: [] });
+  expect(plain.access.keysFile).toBeUndefined();
+  expect(plain.volume).toBeUndefined();
+  expect((await accessOf({ profile: "seed" })).access.anonymous).toBe("everyone");
+  expect((await accessOf({ profile: "seed", access: { anonymous: "nobody" } })).access.anonymous).toBe("nobody");
+
+  const keyed = await accessOf({
+    access: { anonymous: "nobody", keysSecret: "clients", trustedProxies: ["10.42.0.0/16"] },
+  });
+  expect(keyed.access).toMatchObject({
+    anonymous: "nobody",
+    keysFile: "/etc/gorkheavy-keys/keys.yaml",
+    trustedProxies: ["10.42.0.0/16"],
+  });
+  // The folder and not the file alone: a single file would never be renewed.
+  expect(keyed.mounts).toContain('{"mountPath":"/etc/gorkheavy-keys","name":"keys","readOnly":true}');
+  expect(keyed.volume).toEqual({ name: "keys", secret: { secretName: "clients", defaultMode: 0o440 } });
+
+  await expect(build({ access: { keysSecret: "" } })).rejects.toThrow(/keysSecret/);
+  await expect(build({ access: { trustedProxies: ["everybody"] } })).rejects.toThrow(/want an address or a range/);
+});

@@ -22,6 +22,7 @@ function connection() {
     stream: stream as unknown as Opened["stream"],
     codec: CODECS["gorkheavy.json.v1"],
     address: "127.0.0.1",
+    headers: {},
   });
   return { made, socket, stream, end: () => socket.emit("close") };
 }

@@ -172,9 +172,9 @@ describe("with a key", () => {
   test("of some models, only these may be asked", () => {
     const { admit } = gateOf({}, [{ ...ANN, models: ["gorkheavy:latest"] }]);
     const admission = admit("10.0.0.1", bearer(KEY));
-    admission.checkModel("gorkheavy:latest");
-    admission.checkModel("gorkheavy");
-    expect(() => admission.checkModel("llama")).toThrow(/may ask gorkheavy:latest/);
+    admission.checkModel(["gorkheavy:latest"]);
+    admission.checkModel(["llama", "gorkheavy:latest"]);
+    expect(() => admission.checkModel(["llama", "llama3.2:1b"])).toThrow(/may ask gorkheavy:latest/);
   });
 
   test("requests and tokens are counted by the key, wherever it comes from", () => {
@@ -221,8 +221,8 @@ describe("with a key", () => {
     keyring.replace({ keys: [] });
     gate.recheck();
     expect(bobs?.reason).toMatchObject({ message: "the key was taken back" });
-    first.settle({ promptTokens: 0, answerTokens: 0 });
-    second.settle({ promptTokens: 0, answerTokens: 0 });
+    first.release();
+    second.release();
     expect(gate.watched).toBe(0);
   });
 
