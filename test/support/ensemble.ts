@@ -24,6 +24,18 @@ const ROLES = {
   judge: "judge",
 } as const;
 
+/** Configuration of a member whose server is at an address. `qwen` speaks the OpenAI API, the others Ollama's. */
+export function memberAt(name: MemberName, url: string): EnsembleConfigInput["members"][number] {
+  return {
+    name,
+    role: ROLES[name],
+    url,
+    model: `${name}:1b`,
+    api: name === "qwen" ? "openai" : "ollama",
+    prompt: name === "qwen-small" ? "rewritten" : "raw",
+  };
+}
+
 /** A mock judge: chooses the answer that has such a text in it, else calls it a tie. */
 export function judgeFor(text: string): MockBehaviour["answer"] {
   return ({ prompt }) => {
@@ -64,12 +76,7 @@ export async function startMockEnsemble(
       listen: { port: 0 },
       members: await Promise.all(
         MEMBERS.map(async (name) => ({
-          name,
-          role: ROLES[name],
-          url: mocks[name].url,
-          model: `${name}:1b`,
-          api: name === "qwen" ? "openai" : "ollama",
-          prompt: name === "qwen-small" ? "rewritten" : "raw",
+          ...memberAt(name, mocks[name].url),
           ...(await place(name, mocks[name])),
         })),
       ),

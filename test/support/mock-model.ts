@@ -71,8 +71,12 @@ const Body = z.looseObject({
   messages: z.array(z.looseObject({ role: z.string(), content: z.string() })).default([]),
 });
 
-/** Starts a mock on a free port of 127.0.0.1. */
-export async function startMockModel(model: string, behaviour: Partial<MockBehaviour> = {}): Promise<MockModel> {
+/** Starts a mock on 127.0.0.1. @param port 0 takes a free one */
+export async function startMockModel(
+  model: string,
+  behaviour: Partial<MockBehaviour> = {},
+  port = 0,
+): Promise<MockModel> {
   const calls: MockCall[] = [];
   const settled: MockBehaviour = {
     answer: () => `An answer of ${model}.`,
@@ -90,10 +94,10 @@ export async function startMockModel(model: string, behaviour: Partial<MockBehav
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  const address = server.address() as AddressInfo;
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: `http://127.0.0.1:${address.port}`,
     calls,
     behaviour: settled,
     connections: () => sockets.size,

@@ -81,7 +81,7 @@ export function strike(ensemble: FaultyEnsemble, name: MemberName, how: Strike |
 /** Members whose breaker is not closed, by the service's own metrics. */
 export async function openBreakers(ensemble: MockEnsemble): Promise<string[]> {
   const text = await (await fetch(`${ensemble.url}/metrics`)).text();
-  return [...text.matchAll(/^gorkheavy_breaker_open\{member="([^"]+)"\} 1$/gm)].map(([, name = ""]) => name);
+  return [...text.matchAll(/^gorkheavy_breaker_open\{member="([^"]+)"[^}]*\} 1$/gm)].map(([, name = ""]) => name);
 }
 
 /** Gauges of work in flight that are not 0, by the service's own metrics: questions to the ensemble, and calls passed to one model. */

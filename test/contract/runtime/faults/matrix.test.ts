@@ -23,9 +23,11 @@ import { callAsClient, type ClientApi } from "../../../support/faults/outcome.ts
 const SLACK_MS = 5_000;
 /** How long an ensemble may take to be well again, ms. */
 const HEAL_MS = 20_000;
+/** How long the ensembles may take to start and to stop, ms. */
+const HOOK_MS = 120_000;
 const APIS = ["ollama", "openai"] as const;
 /** Cells tried at once, each on an ensemble of its own. */
-const AT_ONCE = 12;
+const AT_ONCE = 10;
 
 const resources = (): string[] =>
   process.getActiveResourcesInfo().filter((one) => /TCP|Timeout|Immediate|GetAddrInfo/.test(one));
@@ -37,21 +39,21 @@ describe.each(APIS)("models that speak the %s API", (api) => {
     before = resources();
     pool = await Promise.all(Array.from({ length: AT_ONCE }, () => startFaultyEnsemble(api)));
     await Promise.all(pool.map(heal));
-  });
+  }, HOOK_MS);
   afterAll(async () => {
     await Promise.all(pool.map((one) => one.close()));
     // Whatever a cell had left would still be there: a socket, a timer, a look-up.
     for (let tries = 0; tries < 1_000 && resources().length > before.length; tries++) await delay(10);
     expect(resources().length, resources().join()).toBeLessThanOrEqual(before.length);
-  });
+  }, HOOK_MS);
 
-  test.each(MEMBERS)("the ensemble with %s failing", { timeout: 120_000 }, async (name) => {
+  test.each(MEMBERS)("the ensemble with %s failing", { timeout: 240_000 }, async (name) => {
     const problems = await everyStrike(pool, api, name, (ensemble, how) => askEnsemble(ensemble, name, how));
     expect(problems).toEqual([]);
   });
 
   describe.each(APIS)("one model through, to clients of the %s API", (client) => {
-    test.each([true, false])("streamed: %s", { timeout: 120_000 }, async (stream) => {
+    test.each([true, false])("streamed: %s", { timeout: 240_000 }, async (stream) => {
       const problems = await everyStrike(pool, api, "llama", (ensemble, how) =>
         askModel(ensemble, "llama", how, client, stream),
       );
@@ -133,7 +135,10 @@ async function askEnsemble(ensemble: FaultyEnsemble, name: MemberName, how: Stri
     const open = await openBreakers(ensemble);
     const failed = stages.filter((one) => one.status === "failed" || one.status === "timeout");
     const healthy = open.filter((one) => !failed.some(({ member }) => member === one));
-    if (!open.includes(name) || healthy.length > 0) problems.push(`open breakers: ${open.join() || "none"}`);
+    // Who was only slower than the others has not failed.
+    const hurried = stage.reason?.includes("the others had answered") === true;
+    if ((!open.includes(name) && !hurried) || healthy.length > 0)
+      problems.push(`open breakers: ${open.join() || "none"}`);
   }
   if (ms > DEADLINES.totalMs + SLACK_MS) problems.push(`took ${ms} ms`);
   return problems;
