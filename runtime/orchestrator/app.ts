@@ -9,6 +9,7 @@ import { nativeApi } from "./api/native.ts";
 import { ollamaApi } from "./api/ollama.ts";
 import { openAiApi } from "./api/openai.ts";
 import { openApiDocument } from "./api/openapi.ts";
+import { responsesApi } from "./api/responses.ts";
 import type { Ensemble } from "./ensemble.ts";
 
 /** Version of the native API; raised when a client could break. */
@@ -39,6 +40,7 @@ export function createApp(ensemble: Ensemble, log: Logger): Hono {
   app.route("/", conversationsApi(ensemble));
   app.route("/", ollamaApi(ensemble));
   app.route("/", openAiApi(ensemble));
+  app.route("/", responsesApi(ensemble));
   app.notFound((c) =>
     errorResponse(new Fault("not_found", `no ${c.req.method} ${c.req.path} here`), dialectOf(c.req.path)),
   );

@@ -5,8 +5,7 @@ import { estimateTokens } from "../core/budget.ts";
 import { Fault, toFault } from "../core/fault.ts";
 import type { Watch } from "../core/pipeline.ts";
 import { assertPlan, planOf, type Plan } from "../core/plan.ts";
-import type { ModelCall, Piece, Ports } from "../core/ports.ts";
-import { relay } from "../core/relay.ts";
+import type { Ports } from "../core/ports.ts";
 import { type Passage, Traffic } from "../core/traffic.ts";
 import type { Memory } from "../memory/memory.ts";
 import { processMemory } from "../memory/open.ts";
@@ -178,39 +177,6 @@ export class Ensemble {
     input.spent?.(usedBy(outcome.stages, input, turns));
     const { answer, decision, routing, stages, turnsShown, ms } = outcome;
     return { question, reply: answer, decision, routing, ...key, turnsShown, stages, ms };
-  }
-
-  /** Streams one member's own answer; its connection is retried while nothing was streamed. @throws Fault of the upstream, overloaded */
-  async *askMember(call: ModelCall, signal: AbortSignal, spent?: AskInput["spent"]): AsyncIterable<Piece> {
-    const release = this.enter();
-    const stop = new AbortController();
-    const cancel = (): void => stop.abort(signal.reason);
-    if (signal.aborted) cancel();
-    signal.addEventListener("abort", cancel, { once: true });
-    const clear = timer(this.config.deadlines.totalMs, () => {
-      stop.abort(
-        new Fault("deadline_exceeded", `${call.member.name} did not finish within ${this.config.deadlines.totalMs} ms`),
-      );
-    });
-    let answer = "";
-    let counted: Piece["done"];
-    try {
-      for await (const piece of relay(call, stop.signal, this.#ports)) {
-        answer += piece.text;
-        counted = piece.done;
-        yield piece;
-      }
-    } finally {
-      clear();
-      signal.removeEventListener("abort", cancel);
-      stop.abort();
-      release();
-      spent?.({
-        promptTokens:
-          counted?.promptTokens ?? call.messages.reduce((tokens, { content }) => tokens + estimateTokens(content), 0),
-        answerTokens: counted?.answerTokens ?? estimateTokens(answer),
-      });
-    }
   }
 
   /** The right to one call of a member, without waiting for a name server. @param affinity calls with the same one share their beginnings */

@@ -65,10 +65,10 @@ export interface MockModel {
 
 const Body = z.looseObject({
   model: z.string(),
-  stream: z.boolean().optional(),
-  prompt: z.string().optional(),
+  stream: z.boolean().nullish(),
+  prompt: z.unknown().optional(),
   format: z.unknown().optional(),
-  messages: z.array(z.looseObject({ role: z.string(), content: z.string() })).default([]),
+  messages: z.array(z.looseObject({ role: z.string(), content: z.unknown().optional() })).default([]),
 });
 
 /** Starts a mock on 127.0.0.1. @param port 0 takes a free one */
@@ -131,7 +131,8 @@ async function serve(
   const parts: Buffer[] = [];
   for await (const part of request as AsyncIterable<Buffer>) parts.push(part);
   const body = Body.parse(JSON.parse(Buffer.concat(parts).toString("utf8")));
-  const prompt = body.messages.findLast(({ role }) => role === "user")?.content ?? body.prompt ?? "";
+  const said = body.messages.findLast(({ role }) => role === "user")?.content;
+  const prompt = typeof said === "string" ? said : typeof body.prompt === "string" ? body.prompt : "";
   const call: MockCall = { path, headers: request.headers, body, prompt, closedEarly: false };
   calls.push(call);
   response.on("close", () => {

@@ -22,3 +22,9 @@ export function known(ensemble: Ensemble, model: string): Member | undefined {
   if (member === undefined) throw unknownModel(ensemble, model);
   return member;
 }
+
+/** Lets only the ensemble's name through: a member's request ends up in the app where its server lacks the path. @throws Fault unknown_model, not_found */
+export function onlyEnsemble(ensemble: Ensemble, model: string, path: string): void {
+  const member = known(ensemble, model);
+  if (member !== undefined) throw new Fault("not_found", `the server of ${member.name} has no ${path}`);
+}

@@ -6,19 +6,15 @@ import {
   type OllamaChatChunk,
   type OllamaGenerateChunk,
   OllamaGenerateRequest,
-  type OllamaOptions,
   type OllamaPs,
   OllamaShowRequest,
   type OllamaTags,
 } from "../../contracts/ollama.ts";
 import { Fault } from "../../core/fault.ts";
-import type { ChatMessage, ModelCall } from "../../core/ports.ts";
-import { monotonicMs } from "../../support/clock.ts";
-import { clientSignal, errorResponse, ndjson, OLLAMA_DIALECT, readJson, streamResponse } from "../../support/http.ts";
+import { errorResponse, ndjson, OLLAMA_DIALECT, readJson, streamResponse } from "../../support/http.ts";
 import type { AskInput, Ensemble } from "../ensemble.ts";
-import { askFor, askOfChat, callerOf, contextOf, conversationOf, digestOf, identityOf, replay } from "./asked.ts";
-import { formatOf, samplingOf } from "./member-call.ts";
-import { known, modelNames } from "./model-names.ts";
+import { askFor, askOfChat, contextOf, conversationOf, digestOf, identityOf, replay } from "./asked.ts";
+import { known, modelNames, onlyEnsemble } from "./model-names.ts";
 
 /** Version of the Ollama API that this one follows. Source: ollama/ollama release 0.17.1. */
 const OLLAMA_API_VERSION = "0.17.1";
@@ -41,7 +37,7 @@ interface Last {
   eval_count: number;
 }
 
-/** The Ollama API: the ensemble under its own name and each member under its own. */
+/** The Ollama API for the ensemble; what names a member was passed to its server before. */
 export function ollamaApi(ensemble: Ensemble): Hono {
   const app = new Hono();
   const most = ensemble.config.limits.bodyBytes;
@@ -55,16 +51,17 @@ export function ollamaApi(ensemble: Ensemble): Hono {
   });
   app.post("/api/generate", async (c) => {
     const request = await readJson(c, OllamaGenerateRequest, most);
-    known(ensemble, request.model);
     if ((request.prompt ?? "").trim() === "") {
+      known(ensemble, request.model);
       return c.json({ ...head(request.model), response: "", done: true, done_reason: "load" });
     }
+    onlyEnsemble(ensemble, request.model, "/api/generate");
     return answer(c, request.stream !== false, generateParts(ensemble, request, c), generateShape(request.model));
   });
   app.post("/api/chat", async (c) => {
     const request = await readJson(c, OllamaChatRequest, most);
-    known(ensemble, request.model);
     if ((request.messages ?? []).length === 0) {
+      known(ensemble, request.model);
       return c.json({
         ...head(request.model),
         message: { role: "assistant", content: "" },
@@ -72,6 +69,7 @@ export function ollamaApi(ensemble: Ensemble): Hono {
         done_reason: "load",
       });
     }
+    onlyEnsemble(ensemble, request.model, "/api/chat");
     return answer(c, request.stream !== false, chatParts(ensemble, request, c), chatShape(request.model));
   });
   for (const path of ["/api/pull", "/api/create", "/api/copy", "/api/push", "/api/blobs/:digest"])
@@ -125,25 +123,13 @@ function chatShape(model: string): (part: Part) => OllamaChatChunk {
 }
 
 function generateParts(ensemble: Ensemble, request: OllamaGenerateRequest, c: Context): AsyncIterable<Part> {
-  const prompt = request.prompt ?? "";
   const system = request.system ?? undefined;
-  if (!ensemble.isEnsemble(request.model)) {
-    const instruction: ChatMessage[] = system === undefined ? [] : [{ role: "system", content: system }];
-    return memberParts(ensemble, request, [...instruction, { role: "user", content: prompt }], c);
-  }
   const { conversation = conversationOf(request.context), ...identity } = identityOf(c);
-  return ensembleParts(ensemble, { question: prompt, ...identity, conversation, system }, c);
+  return ensembleParts(ensemble, { question: request.prompt ?? "", ...identity, conversation, system }, c);
 }
 
 function chatParts(ensemble: Ensemble, request: OllamaChatRequest, c: Context): AsyncIterable<Part> {
-  const messages = request.messages ?? [];
-  if (!ensemble.isEnsemble(request.model)) {
-    const plain = messages.map(
-      ({ role, content }): ChatMessage => ({ role: role === "tool" ? "user" : role, content }),
-    );
-    return memberParts(ensemble, request, plain, c);
-  }
-  return ensembleParts(ensemble, askOfChat(messages, ensemble.config.memory.turns, identityOf(c)), c);
+  return ensembleParts(ensemble, askOfChat(request.messages ?? [], ensemble.config.memory.turns, identityOf(c)), c);
 }
 
 async function* ensembleParts(ensemble: Ensemble, input: AskInput, c: Context): AsyncIterable<Part> {
@@ -165,27 +151,6 @@ function last(answer: AskAnswer): Last {
     prompt_eval_count: winner?.promptTokens ?? 0,
     eval_count: winner?.answerTokens ?? 0,
   };
-}
-
-async function* memberParts(
-  ensemble: Ensemble,
-  request: { model: string; format?: unknown; options?: OllamaOptions | null },
-  messages: ChatMessage[],
-  c: Context,
-): AsyncIterable<Part> {
-  const member = known(ensemble, request.model);
-  if (member === undefined) return;
-  const began = monotonicMs();
-  const call: ModelCall = { member, messages, ...samplingOf(member, request.options), ...formatOf(request.format) };
-  for await (const { text, done } of ensemble.askMember(call, clientSignal(c), (used) => callerOf(c).settle(used))) {
-    if (done === undefined) {
-      yield { text, totals: { done: false } };
-      continue;
-    }
-    const counts = { prompt_eval_count: done.promptTokens ?? 0, eval_count: done.answerTokens ?? 0 };
-    const took = Math.round((monotonicMs() - began) * NANOSECONDS);
-    yield { text, totals: { done: true, done_reason: done.reason, total_duration: took, ...counts } };
-  }
 }
 
 /** Time of this process' start: when its models came to be there. */

@@ -9,15 +9,14 @@ import {
   textOf,
 } from "../../contracts/openai.ts";
 import { Fault } from "../../core/fault.ts";
-import type { ChatMessage, ModelCall, Piece } from "../../core/ports.ts";
-import { clientSignal, errorResponse, type Framing, readJson, streamResponse } from "../../support/http.ts";
+import type { Piece } from "../../core/ports.ts";
+import { errorResponse, type Framing, readJson, streamResponse } from "../../support/http.ts";
 import type { Ensemble } from "../ensemble.ts";
 import { askFor, askOfChat, callerOf, identityOf, type PlainMessage, replay } from "./asked.ts";
-import { formatOf } from "./member-call.ts";
 import { OPENAI_DIALECT } from "./dialect.ts";
-import { modelNames, unknownModel } from "./model-names.ts";
+import { modelNames, onlyEnsemble, unknownModel } from "./model-names.ts";
 
-/** The OpenAI API: the ensemble under its own name and each member under its own. */
+/** The OpenAI API for the ensemble; what names a member was passed to its server before. */
 export function openAiApi(ensemble: Ensemble): Hono {
   const app = new Hono();
   app.onError((error) => errorResponse(error, OPENAI_DIALECT));
@@ -29,6 +28,7 @@ export function openAiApi(ensemble: Ensemble): Hono {
   });
   app.post("/v1/chat/completions", async (c) => {
     const request = await readJson(c, OpenAiChatRequest, ensemble.config.limits.bodyBytes);
+    onlyEnsemble(ensemble, request.model, "/v1/chat/completions");
     if ((request.n ?? 1) > 1)
       throw new Fault("invalid_request", `n: got ${request.n ?? 1}, want 1; the ensemble gives its one best answer`);
     const id = `chatcmpl-${randomUUID()}`;
@@ -64,45 +64,20 @@ function modelOf(id: string): { id: string; object: "model"; created: number; ow
   return { id, object: "model", created: SINCE, owned_by: "gorkheavy" };
 }
 
-/** The answer's pieces: the winner's words replayed, or one member's own. @throws Fault unknown_model, invalid_request */
+/** The winner's words, replayed. @throws Fault invalid_request */
 function piecesOf(ensemble: Ensemble, request: OpenAiChatRequest, c: Context): AsyncIterable<Piece> {
   const messages = request.messages.map((message): PlainMessage => ({ role: message.role, content: textOf(message) }));
-  if (ensemble.isEnsemble(request.model)) {
-    const identity = identityOf(c);
-    const input = askOfChat(messages, ensemble.config.memory.turns, {
-      ...identity,
-      user: identity.user ?? callerOf(c).userFor(userOf(request.user)),
-    });
-    return replayed(ensemble, input, c);
-  }
-  const member = ensemble.memberNamed(request.model);
-  if (member === undefined) throw unknownModel(ensemble, request.model);
-  const asked = request.max_completion_tokens ?? request.max_tokens ?? member.maxTokens;
-  const call: ModelCall = {
-    member,
-    messages: messages.map(({ role, content }): ChatMessage => ({ role: roleOf(role), content })),
-    maxTokens: Math.min(asked, member.maxTokens),
-    ...(request.temperature === undefined || request.temperature === null ? {} : { temperature: request.temperature }),
-    ...formatOfOpenAi(request.response_format),
-  };
-  return ensemble.askMember(call, clientSignal(c), (used) => callerOf(c).settle(used));
-}
-
-function formatOfOpenAi(format: OpenAiChatRequest["response_format"]): Pick<ModelCall, "format"> {
-  if (format?.type === "json_object") return formatOf("json");
-  if (format?.type !== "json_schema") return {};
-  const described = format["json_schema"];
-  return typeof described === "object" && described !== null && "schema" in described ? formatOf(described.schema) : {};
+  const identity = identityOf(c);
+  const input = askOfChat(messages, ensemble.config.memory.turns, {
+    ...identity,
+    user: identity.user ?? callerOf(c).userFor(userOf(request.user)),
+  });
+  return replayed(ensemble, input, c);
 }
 
 /** OpenAI's `user` is any text; only one that can be an identifier names a user here. */
-function userOf(user: string | null | undefined): string | undefined {
+export function userOf(user: string | null | undefined): string | undefined {
   return typeof user === "string" && /^[A-Za-z0-9._:@-]{1,128}$/.test(user) ? user : undefined;
-}
-
-function roleOf(role: string): ChatMessage["role"] {
-  if (role === "system" || role === "developer") return "system";
-  return role === "assistant" ? "assistant" : "user";
 }
 
 async function* replayed(ensemble: Ensemble, input: Parameters<Ensemble["ask"]>[0], c: Context): AsyncIterable<Piece> {

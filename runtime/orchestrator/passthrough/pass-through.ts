@@ -15,6 +15,8 @@ import { Relay, type Relayed } from "./relay.ts";
 import { bodyFor, type Skimmed } from "./request.ts";
 import type { Route } from "./routes.ts";
 import { usedOf } from "./tail.ts";
+import { translate } from "./translate/routes.ts";
+import type { Translation } from "./translate/translation.ts";
 
 /** How long a path that a member's server did not have is not tried again, ms: a server may be replaced by a newer one. */
 const NO_SUCH_PATH_MS = 300_000;
@@ -33,7 +35,7 @@ export interface Passing {
   admission: Admission;
   /** Headers of every answer, as name, value, name, value. */
   ours: readonly string[];
-  /** Answers where the member's server does not have the path. */
+  /** Answers where the member's server does not have the path and nothing can be translated. */
   otherwise: () => void;
 }
 
@@ -63,9 +65,18 @@ export class PassThrough {
   pass(passing: Passing): void {
     const { member, route, outgoing, dialect, ours } = passing;
     const place = `${member.name} ${route.path}`;
+    let translation: Translation | undefined;
     if (!this.#speaks(member, route, place)) {
-      passing.otherwise();
-      return;
+      try {
+        translation = translate(route.path, passing.skimmed.bytes, member, monotonicMs);
+      } catch (error) {
+        sendFault(outgoing, toFault(error), dialect, ours);
+        return;
+      }
+      if (translation === undefined) {
+        passing.otherwise();
+        return;
+      }
     }
     const passage = this.#full() ?? this.#ensemble.passage(member, affinityOf(passing));
     if (passage instanceof Fault) {
@@ -80,7 +91,7 @@ export class PassThrough {
       sendFault(outgoing, toFault(error), dialect, ours);
       return;
     }
-    this.#relay(passing, headers, place, passage);
+    this.#relay(passing, headers, place, passage, translation);
   }
 
   /** Breaks all connections. */
@@ -88,10 +99,16 @@ export class PassThrough {
     await Promise.all([...this.#pools.values()].map((pool) => pool.destroy()));
   }
 
-  #relay(passing: Passing, headers: Record<string, string>, place: string, passage: Passage): void {
+  #relay(
+    passing: Passing,
+    headers: Record<string, string>,
+    place: string,
+    passage: Passage,
+    translation: Translation | undefined,
+  ): void {
     const { member, route, outgoing, dialect, ours, skimmed, admission } = passing;
     const beganMs = monotonicMs();
-    const { origin, path } = target(passage.pod, route.path);
+    const { origin, path } = target(passage.pod, translation?.path ?? route.path);
     this.#inFlight++;
     new Relay(this.#poolOf(origin), {
       member,
@@ -99,17 +116,18 @@ export class PassThrough {
       route,
       path,
       headers,
-      body: bodyFor(skimmed, member, route),
+      body: translation?.body ?? bodyFor(skimmed, member, route),
+      ...(translation === undefined ? {} : { translation }),
       outgoing,
       dialect,
       ours: [...ours, "x-gorkheavy-member", member.name],
       ...(skimmed.model === member.model ? {} : { rename: skimmed.model }),
-      ...(route.api === member.api
+      ...(route.api === member.api || translation !== undefined
         ? {}
         : {
             noSuchPath: () => {
               this.#noSuchPath.set(place, monotonicMs() + NO_SUCH_PATH_MS);
-              passing.otherwise();
+              this.pass(passing);
             },
           }),
       deadlineMs: this.#ensemble.config.deadlines.totalMs,
@@ -117,6 +135,7 @@ export class PassThrough {
       ended: (how) => {
         this.#inFlight--;
         passage.ended(endedOf(how));
+        if (how.outcome === "elsewhere") return;
         const used = usedOf(how.tail.text(), how.streamed ? how.tail.parts : 0);
         admission.settle(used);
         this.#metrics.ended(member.name, how, monotonicMs() - beganMs, used);
@@ -184,7 +203,7 @@ function affinityOf({ member, skimmed: { bytes, fields } }: Passing): string {
 
 /** What a relayed call says of its server's health. */
 function endedOf({ outcome, fault }: Relayed): PassageEnd {
-  if (outcome === "answered" || outcome === "refused") return "ok";
+  if (outcome === "answered" || outcome === "refused" || outcome === "elsewhere") return "ok";
   if (outcome === "timeout") return "failed";
   return outcome === "failed" ? endOf(fault) : "abandoned";
 }

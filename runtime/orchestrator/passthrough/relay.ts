@@ -1,19 +1,20 @@
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import type { Dispatcher } from "undici";
 import type { Member } from "../../contracts/ensemble-config.ts";
-import { Fault } from "../../core/fault.ts";
+import { Fault, toFault } from "../../core/fault.ts";
 import type { Dialect } from "../../support/http.ts";
-import { sendFault } from "../../support/node-http.ts";
+import { sendFault, sendJson } from "../../support/node-http.ts";
 import { connectionFault } from "../upstream.ts";
-import { refused } from "../upstream/answers.ts";
+import { faultOf, isErrorOf, saysEnd } from "./answer-errors.ts";
 import { Rename } from "./rename.ts";
 import type { Route } from "./routes.ts";
 import { SoundAnswer } from "./sound-answer.ts";
 import { Tail } from "./tail.ts";
+import { Documents, type Translation } from "./translate/translation.ts";
 
 /** How one relayed answer ended. */
 export interface Relayed {
-  outcome: "answered" | "refused" | "failed" | "timeout" | "cancelled";
+  outcome: "answered" | "refused" | "failed" | "timeout" | "cancelled" | "elsewhere";
   /** Why not `answered`. */
   fault?: Fault;
   /** From the first byte sent upstream to the answer's head, ms. Absent without one. */
@@ -39,6 +40,8 @@ export interface Exchange {
   dialect: Dialect;
   /** Headers that are ours, as name, value, name, value. */
   ours: readonly string[];
+  /** How the answer is written in the client's dialect, where the server speaks the other one. Absent: byte for byte. */
+  translation?: Translation;
   /** Name to put where the answer names its model. Absent: it is left as it is. */
   rename?: string;
   deadlineMs: number;
@@ -56,6 +59,9 @@ const ERROR_BYTES = 65_536;
 
 /** Largest whole answer that is kept until its length is known again after a change, bytes; larger ones go out in chunks. */
 const WHOLE_BYTES = 262_144;
+
+/** Largest whole answer that is translated, bytes. */
+const TRANSLATED_BYTES = 16_777_216;
 
 /** Headers of an answer that concern one connection or are written anew. Source: RFC 9110, 7.6.1. */
 const DROPPED = new Set([
@@ -96,9 +102,12 @@ export class Relay implements Dispatcher.DispatchHandler {
   #streamed = false;
   #sse = false;
   #rename: Rename | undefined;
+  /** Reads a stream that is translated. */
+  #documents: Documents | undefined;
   /** Gathers a document whose end must be known before its head is sent. */
   #whole: Buffer[] | undefined;
   #wholeBytes = 0;
+  #mostBytes = ERROR_BYTES;
   #headers: IncomingHttpHeaders = {};
 
   constructor(pool: Dispatcher, exchange: Exchange) {
@@ -132,31 +141,43 @@ export class Relay implements Dispatcher.DispatchHandler {
       this.#whole = [];
       return;
     }
+    const { rename, translation } = this.#exchange;
+    if (translation !== undefined) {
+      this.#translated(translation, STREAMS.test(type));
+      return;
+    }
     this.#streamed = STREAMS.test(type);
     this.#sse = type.startsWith("text/event-stream");
-    const { rename } = this.#exchange;
     if (rename !== undefined && headers["content-encoding"] === undefined)
       this.#rename = new Rename(rename, this.#streamed);
     const length = headers["content-length"];
     if (this.#rename !== undefined && length !== undefined && Number(length) <= WHOLE_BYTES) {
       this.#whole = [];
+      this.#mostBytes = WHOLE_BYTES;
       return;
     }
     this.#head(this.#rename === undefined ? length : undefined);
-    // What comes in the same read is written in the same packet; only a head that stands alone is sent by itself.
-    queueMicrotask(() => {
-      if (this.#tail.parts === 0 && !this.#done) this.#exchange.outgoing.flushHeaders();
-    });
+    this.#flushAlone();
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#done) return;
     const bytes = this.#rename === undefined ? chunk : this.#rename.push(chunk);
     this.#tail.push(bytes);
+    if (this.#documents !== undefined) {
+      const { documents, answer } = { documents: this.#documents, answer: this.#exchange.translation?.answer };
+      this.#write(controller, () =>
+        documents
+          .push(chunk)
+          .map((document) => answer?.piece(document) ?? "")
+          .join(""),
+      );
+      return;
+    }
     if (this.#whole !== undefined) {
       this.#whole.push(bytes);
       this.#wholeBytes += bytes.length;
-      if (this.#wholeBytes > WHOLE_BYTES) controller.abort(TOO_LONG);
+      if (this.#wholeBytes > this.#mostBytes) controller.abort(TOO_LONG);
       return;
     }
     if (!this.#exchange.outgoing.write(bytes)) controller.pause();
@@ -164,7 +185,11 @@ export class Relay implements Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     if (this.#done) return;
-    const { outgoing, route, member } = this.#exchange;
+    const { outgoing, route, member, translation } = this.#exchange;
+    if (translation !== undefined && this.#status < 300 && this.#mostBytes !== ERROR_BYTES) {
+      this.#endTranslated(translation);
+      return;
+    }
     if (this.#whole !== undefined && (this.#status >= 300 || this.#rename === undefined)) {
       this.#refused();
       return;
@@ -192,7 +217,7 @@ export class Relay implements Dispatcher.DispatchHandler {
     const fault =
       this.#stopped ??
       (error === TOO_LONG
-        ? new Fault("model_bad_answer", `${at} sent an error of more than ${ERROR_BYTES} bytes`, {
+        ? new Fault("model_bad_answer", `${at} sent a document of more than ${this.#mostBytes} bytes`, {
             member: member.name,
           })
         : connectionFault({ member, at }, error));
@@ -204,6 +229,7 @@ export class Relay implements Dispatcher.DispatchHandler {
     ) {
       this.#whole = undefined;
       this.#wholeBytes = 0;
+      this.#mostBytes = ERROR_BYTES;
       setTimeout(() => {
         if (!this.#done) this.#dispatch();
       }, RETRY_AFTER_MS);
@@ -238,7 +264,7 @@ export class Relay implements Dispatcher.DispatchHandler {
     const bytes = Buffer.concat(this.#whole ?? []);
     const status = this.#status;
     if (status === 404 && noSuchPath !== undefined && !isErrorOf(route.api, bytes)) {
-      this.#finish({ outcome: "refused" });
+      this.#finish({ outcome: "elsewhere" });
       noSuchPath();
       return;
     }
@@ -248,7 +274,7 @@ export class Relay implements Dispatcher.DispatchHandler {
     }
     // A key or permission that is missing there is ours to mend, not the client's.
     if (status < 400 || status === 401 || status === 403 || !isErrorOf(route.api, bytes)) {
-      this.#breakOff(refused({ member, at }, status, bytes.toString(), this.#headers["retry-after"]));
+      this.#breakOff(faultOf({ member, at }, status, bytes, this.#headers["retry-after"]));
       return;
     }
     this.#head(String(bytes.length));
@@ -269,6 +295,62 @@ export class Relay implements Dispatcher.DispatchHandler {
     const outcome =
       fault.code === "cancelled" ? "cancelled" : fault.code === "deadline_exceeded" ? "timeout" : "failed";
     this.#finish({ outcome, fault });
+  }
+
+  #translated({ answer, stream }: Translation, streamed: boolean): void {
+    if (!streamed || !stream) {
+      this.#whole = [];
+      this.#mostBytes = TRANSLATED_BYTES;
+      return;
+    }
+    this.#mostBytes = TRANSLATED_BYTES;
+    this.#streamed = true;
+    this.#sse = answer.contentType === "text/event-stream";
+    this.#documents = new Documents();
+    this.#headers = { "content-type": answer.contentType, "cache-control": "no-cache" };
+    this.#head(undefined);
+    this.#flushAlone();
+  }
+
+  #endTranslated({ answer }: Translation): void {
+    const { outgoing, member, at, ours } = this.#exchange;
+    try {
+      if (this.#whole !== undefined) {
+        const document = answer.whole(JSON.parse(Buffer.concat(this.#whole).toString("utf8")));
+        sendJson(outgoing, 200, document, ours);
+      } else {
+        const rest = (this.#documents?.end() ?? []).map((document) => answer.piece(document)).join("");
+        const end = answer.end();
+        if (end === undefined)
+          throw new Fault("model_unreachable", `${member.name}: the answer ended before it was done`);
+        outgoing.end(rest + end);
+      }
+      this.#finish({ outcome: "answered" });
+    } catch (error) {
+      this.#breakOff(
+        error instanceof Fault
+          ? error
+          : new Fault("model_bad_answer", `${at} sent what is not of its API`, { cause: error }),
+      );
+    }
+  }
+
+  #write(controller: Dispatcher.DispatchController, text: () => string): void {
+    try {
+      const piece = text();
+      if (piece !== "" && !this.#exchange.outgoing.write(piece)) controller.pause();
+    } catch (error) {
+      const fault = toFault(error);
+      this.#breakOff(fault);
+      controller.abort(fault);
+    }
+  }
+
+  /** What comes in the same read is written in the same packet; only a head that stands alone is sent by itself. */
+  #flushAlone(): void {
+    queueMicrotask(() => {
+      if (this.#tail.parts === 0 && !this.#done) this.#exchange.outgoing.flushHeaders();
+    });
   }
 
   #head(length: string | undefined): void {
@@ -292,21 +374,3 @@ export class Relay implements Dispatcher.DispatchHandler {
 }
 
 const TOO_LONG = new Error("too long");
-
-/** A stream that ends in the server's own error has ended, too. */
-function saysEnd(tail: string, end: RegExp): boolean {
-  return end.test(tail) || /"error":/.test(tail);
-}
-
-/** Whether bytes are an error object of an API. */
-function isErrorOf(api: Route["api"], bytes: Buffer): boolean {
-  try {
-    const document: unknown = JSON.parse(bytes.toString("utf8"));
-    if (typeof document !== "object" || document === null || !("error" in document)) return false;
-    const { error } = document;
-    if (api === "ollama") return typeof error === "string";
-    return typeof error === "object" && error !== null && "message" in error;
-  } catch {
-    return false;
-  }
-}
