@@ -1,6 +1,7 @@
 import { parse, stringify } from "yaml";
 import { z } from "zod";
 import { AccessConfigSchema } from "./access-config.ts";
+import { CacheConfigSchema } from "./cache-config.ts";
 import { HornConfigSchema } from "./horn-config.ts";
 import { RedisConfigSchema } from "./redis-config.ts";
 import { StoreSchema } from "./store-config.ts";
@@ -165,6 +166,8 @@ export const EnsembleConfigSchema = z
       .prefault({}),
     /** Who may ask. */
     access: AccessConfigSchema.prefault({}),
+    /** Answers kept for the same question. */
+    cache: CacheConfigSchema.prefault({}),
     /** A Redis that limits and exact answers are shared by. Absent: each replica has its own. */
     redis: RedisConfigSchema.optional(),
     /** The WebSocket `/horn`. */

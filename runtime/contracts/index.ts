@@ -1,4 +1,5 @@
 export * from "./access-config.ts";
+export * from "./cache-config.ts";
 export * from "./catalogue.ts";
 export * from "./ensemble-config.ts";
 export * from "./errors.ts";

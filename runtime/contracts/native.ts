@@ -103,6 +103,8 @@ export const AskAnswer = z.object({
   /** In the order of the plan. */
   stages: z.array(Stage),
   ms: z.number().nonnegative(),
+  /** It was made for an earlier request with the same question, or for one at the same time; the stages are of then. Absent: made for this one. */
+  cached: z.object({ at: z.string(), ageMs: z.number().nonnegative() }).optional(),
   /** When it was answered, ISO 8601. */
   answeredAt: z.string(),
   /** The turn was in the store before this answer was sent. */

@@ -1,3 +1,4 @@
+import type { Registry } from "prom-client";
 import type { EnsembleConfig, Member } from "../contracts/ensemble-config.ts";
 import type { AskAnswer, Stage } from "../contracts/native.ts";
 import type { ConversationKey, Turn } from "../core/conversations.ts";
@@ -11,6 +12,7 @@ import type { Memory } from "../memory/memory.ts";
 import { processMemory } from "../memory/open.ts";
 import { monotonicMs, timer } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
+import type { AnswerCache, CacheUse, Panelled } from "./answers/answer-cache.ts";
 import { EnsembleMetrics } from "./metrics.ts";
 import type { TokensUsed } from "./gate.ts";
 import { Health } from "./health.ts";
@@ -33,6 +35,8 @@ export interface AskInput {
   bothOrders?: boolean;
   mode?: "select" | "synthesize";
   draft?: boolean;
+  /** Whether a kept answer will do. @default "use" */
+  cache?: CacheUse;
   /** Told at the end, however it ended, what the answer cost. */
   spent?: ((used: TokensUsed) => void) | undefined;
 }
@@ -46,6 +50,8 @@ export interface EnsembleParts {
   random?: () => number;
   /** Who does what. @default the plan of the configuration */
   plan?: Plan;
+  /** Makes the answer cache, which counts in the ensemble's registry. Absent: answers are not kept. */
+  answers?: (registry: Registry) => AnswerCache | undefined;
   /** Where verdicts are kept for routing. Absent: in memory alone. */
   verdicts?: Verdicts;
   /** One line a question: how long, who won, how each stage went. Never words of users or models. */
@@ -58,6 +64,8 @@ export class Ensemble {
   readonly metrics: EnsembleMetrics;
   readonly health: Health;
   readonly memory: Memory;
+  /** Undefined when answers are not kept. */
+  readonly answers: AnswerCache | undefined;
   readonly #log: EnsembleParts["log"];
   /** What all calls of the members taught; the pass-through's, too. */
   readonly traffic: Traffic;
@@ -74,6 +82,7 @@ export class Ensemble {
     random = Math.random,
     plan = planOf(config),
     verdicts,
+    answers,
     log,
   }: EnsembleParts) {
     assertPlan(plan);
@@ -86,6 +95,7 @@ export class Ensemble {
       memory: { ...memory.state, recent: memory.recent },
       breakers: this.traffic.breakers().map(({ member, pod, state }) => ({ member, pod, open: state !== "closed" })),
     }));
+    this.answers = answers?.(this.metrics.registry);
     this.traffic = new Traffic(config, monotonicMs, (member, pod) => upstream.alive(member, pod));
     this.health = new Health(config, upstream, (member, pod) => this.traffic.seenWell(member, pod));
     this.#ports = {
@@ -172,11 +182,23 @@ export class Ensemble {
     // A client that carries its own history has no name for it; its first words stand for it then.
     const affinity = input.turns === undefined ? `${key.user}\n${key.conversation}` : undefined;
     const asked = { text: question, turns, system, bothOrders, mode, draft, affinity };
-    const outcome = await this.#panel.run(asked, signal, watch);
-    this.metrics.answered(outcome);
-    input.spent?.(usedBy(outcome.stages, input, turns));
+    const beganMs = monotonicMs();
+    const panel = (): Promise<Panelled> => this.#panel.run(asked, signal, watch);
+    const { outcome, cachedAt } =
+      this.answers === undefined
+        ? { outcome: await panel() }
+        : await this.answers.answer({ ...asked, user: key.user }, input.cache ?? "use", signal, panel);
     const { answer, decision, routing, stages, turnsShown, ms } = outcome;
-    return { question, reply: answer, decision, routing, ...key, turnsShown, stages, ms };
+    const made = { question, reply: answer, decision, routing, ...key, turnsShown, stages, ms };
+    if (cachedAt === undefined) {
+      this.metrics.answered(outcome);
+      input.spent?.(usedBy(outcome.stages, input, turns));
+      return made;
+    }
+    this.metrics.answeredAgain();
+    watch?.({ event: "decision", decision });
+    const cached = { at: cachedAt, ageMs: Math.max(0, Date.now() - Date.parse(cachedAt)) };
+    return { ...made, ms: Math.round((monotonicMs() - beganMs) * 100) / 100, cached };
   }
 
   /** The right to one call of a member, without waiting for a name server. @param affinity calls with the same one share their beginnings */

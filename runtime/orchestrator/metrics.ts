@@ -170,6 +170,11 @@ export class EnsembleMetrics {
     this.#turns.inc({ outcome });
   }
 
+  /** Counts a question that was answered with a kept answer: no member did anything for it. */
+  answeredAgain(): void {
+    this.#questions.inc({ outcome: "answered" });
+  }
+
   /** Counts a question that ended in a fault. */
   failed(fault: Fault): void {
     this.#questions.inc({ outcome: fault.code });

@@ -31,7 +31,9 @@ export async function answerOnce(
   signal: AbortSignal,
   work: (turns: readonly Turn[], key: ConversationKey) => Promise<Answered>,
 ): Promise<AskAnswer> {
-  const { idempotencyKey, ...request } = input;
+  const { idempotencyKey, ...rest } = input;
+  // What is asked, and not how it is paid for or kept.
+  const request = { ...rest, spent: undefined, cache: undefined };
   const user = input.user ?? ANONYMOUS;
   if (idempotencyKey === undefined) return answer(memory, input, work);
   const hash = createHash("sha256")

@@ -1,3 +1,4 @@
+import type { Registry } from "prom-client";
 import type { EnsembleConfig } from "../contracts/ensemble-config.ts";
 import { memoryOf } from "../memory/open.ts";
 import { sleep } from "../support/clock.ts";
@@ -5,6 +6,7 @@ import { listen, type Listening } from "../support/listen.ts";
 import type { Logger } from "../support/log.ts";
 import { openAccess } from "./access/access.ts";
 import { hornGuard } from "./access/horn-guard.ts";
+import { openAnswers } from "./answers/open.ts";
 import { createApp } from "./app.ts";
 import { Ensemble } from "./ensemble.ts";
 import { createFront } from "./front.ts";
@@ -34,7 +36,8 @@ export async function startOrchestrator(
   const upstream = new Upstream({ ...config.deadlines, env });
   const memory = memoryOf({ config, env, log, count: (outcome) => ensemble.metrics.turn(outcome) });
   const verdicts = await openVerdicts(config.routing, log);
-  const ensemble = new Ensemble({ config, upstream, memory, verdicts, log });
+  const answers = (registry: Registry): ReturnType<typeof openAnswers> => openAnswers(config, registry, redis);
+  const ensemble = new Ensemble({ config, upstream, memory, verdicts, answers, log });
   const passThrough = new PassThrough(ensemble, env);
   const { gate, ...access } = await openAccess({ config, log, redis, metrics: ensemble.metrics.registry });
   const front = createFront({ ensemble, gate, passThrough, log });

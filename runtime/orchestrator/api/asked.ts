@@ -7,6 +7,7 @@ import { turnsOf, type Turn } from "../../core/conversations.ts";
 import { Fault } from "../../core/fault.ts";
 import { clientSignal } from "../../support/http.ts";
 import type { AskInput, Ensemble } from "../ensemble.ts";
+import { cacheUseOf } from "../answers/answer-cache.ts";
 import { type Admission, admissionOf } from "../gate.ts";
 import { isReplay } from "../remembering.ts";
 
@@ -19,11 +20,13 @@ export const USER_HEADER = "x-gorkheavy-user";
 export const IDEMPOTENCY_HEADER = "idempotency-key";
 /** Header that says what became of the turn: `true`, `queued` or `false`. */
 export const REMEMBERED_HEADER = "x-gorkheavy-remembered";
+/** Header that says whether the answer was made for this request (`miss`) or for an earlier one (`hit`). Absent: answers are not kept. */
+export const CACHE_HEADER = "x-gorkheavy-cache";
 /** Header that says that the answer was there already. */
 export const REPLAYED_HEADER = "idempotent-replayed";
 
 /** Who asks, in which conversation, under which key, and who is told what it cost. */
-export type Identity = Pick<AskInput, "user" | "conversation" | "idempotencyKey" | "spent">;
+export type Identity = Pick<AskInput, "user" | "conversation" | "idempotencyKey" | "cache" | "spent">;
 
 /**
  * User, conversation and idempotency key, as the request's headers and its key say; undefined where it names none.
@@ -34,6 +37,7 @@ export function identityOf(c: Context, named?: string): Identity {
   const caller = callerOf(c);
   return {
     user: caller.userFor(header(c, USER_HEADER, Identifier) ?? named),
+    cache: cacheUseOf(c.req.header("cache-control")),
     spent: (used) => caller.settle(used),
     conversation: header(c, CONVERSATION_HEADER, Identifier),
     idempotencyKey: header(c, IDEMPOTENCY_HEADER, IdempotencyKey),
@@ -55,20 +59,22 @@ function header(c: Context, name: string, schema: typeof Identifier): string | u
 }
 
 /** Answers whose requests have a body of another API: what it cannot say is said in a header. */
-const answers = new WeakMap<Request, AskAnswer>();
+const answers = new WeakMap<Request, { answer: AskAnswer; caches: boolean }>();
 
 /** Asks the ensemble for a request, whose response will say in its headers what became of the turn. @throws Fault */
 export async function askFor(ensemble: Ensemble, input: AskInput, c: Context): Promise<AskAnswer> {
   const answer = await ensemble.ask(input, clientSignal(c));
-  answers.set(c.req.raw, answer);
+  answers.set(c.req.raw, { answer, caches: ensemble.answers !== undefined });
   return answer;
 }
 
 /** Puts those headers on every response that was made by `askFor`. */
 export const rememberedHeaders: MiddlewareHandler = async (c, next) => {
   await next();
-  const answer = answers.get(c.req.raw);
-  if (answer === undefined) return;
+  const known = answers.get(c.req.raw);
+  if (known === undefined) return;
+  const { answer, caches } = known;
+  if (caches) c.header(CACHE_HEADER, answer.cached === undefined ? "miss" : "hit");
   c.header(REMEMBERED_HEADER, answer.remembered ? "true" : answer.memory?.queued === true ? "queued" : "false");
   if (isReplay(answer)) c.header(REPLAYED_HEADER, "true");
 };
