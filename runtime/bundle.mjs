@@ -51,6 +51,7 @@ export async function bundle(outfile) {
     platform: "node",
     target: "node24",
     format: "esm",
+    // Strings come out as ASCII by esbuild's default; patterns keep their characters, so those are written with escapes where they are.
     // Half the text to read at every start; names stay, for stack traces and profiles.
     minifyWhitespace: true,
     minifySyntax: true,

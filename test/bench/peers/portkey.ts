@@ -5,6 +5,8 @@ import { freePort, type Gateway, type GatewayOptions, startPinned } from "./gate
 
 /** Newest version on npm when this was written. */
 const VERSION = "1.15.2";
+/** What makes its streams work; the file says why. */
+const STREAMS = new URL("portkey-streams.mjs", import.meta.url).href;
 const name = `Portkey ${VERSION}`;
 
 /** Portkey's gateway: the same language and web framework as ours, so the fair comparison. */
@@ -35,7 +37,7 @@ export const portkey: Gateway = {
             env: { NODE_ENV: "production" },
           },
           options,
-          [process.execPath, entry, `--port=${port}`, "--headless"],
+          [process.execPath, "--import", STREAMS, entry, `--port=${port}`, "--headless"],
         );
       },
     };

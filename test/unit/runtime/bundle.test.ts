@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -37,6 +37,10 @@ describe("the bundled runtime", () => {
     const atStart = packagesAtStart["orchestrator/command.ts"];
     expect(atStart).toEqual(expect.arrayContaining(["commander", "undici", "zod"]));
     expect(atStart?.filter((name) => ONLY_WHEN_NEEDED.includes(name))).toEqual([]);
+  });
+
+  test("is ASCII: with one other character V8 keeps two bytes for each of two million", async () => {
+    expect((await readFile(file, "latin1")).match(/[^\0-\x7f]/g)).toBeNull();
   });
 
   test("names all its commands, and an unknown one", async () => {
