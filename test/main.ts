@@ -64,8 +64,12 @@ const parts: Part[] = [
   { name: "system", missing: systemMissing, run: system },
 ];
 
-/** What only tests call: a second reader of the ISO images that the project writes. */
-const TEST_PROGRAMS = [{ program: "isoinfo", package: "genisoimage", for: "tests of first-boot images" }];
+/** What only tests call: a second reader of the ISO images that the project writes, and the database that conversations are kept in. */
+const TEST_PROGRAMS = [
+  { program: "isoinfo", package: "genisoimage", for: "tests of first-boot images" },
+  // Its server is not on PATH in Debian, but this is.
+  { program: "pg_ctlcluster", package: "postgresql", for: "tests of the conversation store" },
+];
 
 const { only } = new Command("test")
   .description("Runs every test that this machine can run.")

@@ -1,6 +1,6 @@
 import type { ISql } from "postgres";
 import type { Database, Sql } from "./database.ts";
-import { StoreUnavailable } from "./unavailable.ts";
+import { codeOf, StoreUnavailable } from "./unavailable.ts";
 
 /** How a Postgres is reached. */
 export interface PostgresOptions {
@@ -51,10 +51,29 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
     sql: sqlOf(client),
     begin: async <T>(work: Parameters<Database["begin"]>[0]): Promise<T> =>
       (await client.begin((transaction) =>
-        work(sqlOf(transaction), async (text) => {
-          await transaction.unsafe(text).simple();
-        }),
+        work(
+          (text, ...values) => orNever(sqlOf(transaction)(text, ...values)),
+          async (text) => {
+            await orNever(transaction.unsafe(text).simple());
+          },
+        ),
       )) as T,
     close: () => client.end({ timeout: 0 }),
   };
+}
+
+/**
+ * A statement of a transaction, which does not settle when its connection is lost. The library would answer a failure with a ROLLBACK on the
+ * connection that is gone, and that ends the whole process (porsager/postgres#1066, #1154, #1208; seen at 3.4.9). The transaction itself fails
+ * all the same: the library watches the connection beside the work.
+ */
+async function orNever<T>(statement: PromiseLike<T>): Promise<T> {
+  try {
+    return await statement;
+  } catch (error) {
+    // Five characters with a digit (EPIPE has none), and not of a server that ends the connection, are a statement's own failure. Source:
+    // PostgreSQL 15 manual, appendix A.
+    if (/^(?!57P|08)(?=.*\d)[0-9A-Z]{5}$/.test(codeOf(error) ?? "")) throw error;
+    return new Promise<never>(() => undefined);
+  }
 }

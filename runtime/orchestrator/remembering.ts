@@ -36,9 +36,7 @@ export async function answerOnce(
   const request = { ...rest, spent: undefined, cache: undefined };
   const user = input.user ?? ANONYMOUS;
   if (idempotencyKey === undefined) return answer(memory, input, work);
-  const hash = createHash("sha256")
-    .update(JSON.stringify(Object.entries(request).toSorted(([a], [b]) => (a < b ? -1 : 1))))
-    .digest("hex");
+  const hash = hashOf(request);
   const claim = await memory.claim({ user, key: idempotencyKey, hash }, signal);
   if ("answer" in claim) return replayOf(claim.answer);
   let answered = false;
@@ -51,10 +49,20 @@ export async function answerOnce(
   }
 }
 
+/** SHA-256 of what a request asks for; what it was given beside that, such as who counts its tokens, makes no other request of it. */
+function hashOf(request: Omit<AskInput, "idempotencyKey">): string {
+  const asked = Object.entries(request)
+    .filter(([, value]) => value !== undefined && typeof value !== "function")
+    .toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return createHash("sha256").update(JSON.stringify(asked)).digest("hex");
+}
+
 function replayOf(text: string): AskAnswer {
-  const answer = AskAnswer.parse(JSON.parse(text));
-  replays.add(answer);
-  return answer;
+  // Checked, but given as it is: the schema would put its fields in another order, and the bytes are promised to be the same.
+  const answer: unknown = JSON.parse(text);
+  AskAnswer.parse(answer);
+  replays.add(answer as AskAnswer);
+  return answer as AskAnswer;
 }
 
 async function answer(

@@ -24,6 +24,8 @@ const NANOSECONDS = 1_000_000;
 interface Part {
   text: string;
   totals: { done: false } | Last;
+  /** When it was answered, ISO 8601. Absent: now. */
+  at?: string;
   /** Conversation that the answer belongs to; `/api/generate` hands it to the client as `context`. */
   conversation?: string;
 }
@@ -107,19 +109,19 @@ async function answer<T extends OllamaGenerateChunk | OllamaChatChunk>(
   throw new Fault("internal", "the answer ended without a last part");
 }
 
-function head(model: string): { model: string; created_at: string } {
-  return { model, created_at: new Date().toISOString() };
+function head(model: string, at = new Date().toISOString()): { model: string; created_at: string } {
+  return { model, created_at: at };
 }
 
 function generateShape(model: string): (part: Part) => OllamaGenerateChunk {
-  return ({ text, totals, conversation }) => {
+  return ({ text, totals, conversation, at }) => {
     const context = totals.done && conversation !== undefined ? contextOf(conversation) : undefined;
-    return { ...head(model), response: text, ...totals, ...(context === undefined ? {} : { context }) };
+    return { ...head(model, at), response: text, ...totals, ...(context === undefined ? {} : { context }) };
   };
 }
 
 function chatShape(model: string): (part: Part) => OllamaChatChunk {
-  return ({ text, totals }) => ({ ...head(model), message: { role: "assistant", content: text }, ...totals });
+  return ({ text, totals, at }) => ({ ...head(model, at), message: { role: "assistant", content: text }, ...totals });
 }
 
 function generateParts(ensemble: Ensemble, request: OllamaGenerateRequest, c: Context): AsyncIterable<Part> {
@@ -134,10 +136,11 @@ function chatParts(ensemble: Ensemble, request: OllamaChatRequest, c: Context): 
 
 async function* ensembleParts(ensemble: Ensemble, input: AskInput, c: Context): AsyncIterable<Part> {
   const answer = await askFor(ensemble, input, c);
-  for (const text of replay(answer.reply)) yield { text, totals: { done: false } };
+  for (const text of replay(answer.reply)) yield { text, totals: { done: false }, at: answer.answeredAt };
   yield {
     text: "",
     totals: last(answer),
+    at: answer.answeredAt,
     conversation: answer.conversation,
   };
 }

@@ -11,7 +11,7 @@ import {
 import { Fault } from "../../core/fault.ts";
 import type { Piece } from "../../core/ports.ts";
 import { errorResponse, type Framing, readJson, streamResponse } from "../../support/http.ts";
-import type { Ensemble } from "../ensemble.ts";
+import type { AskInput, Ensemble } from "../ensemble.ts";
 import { askFor, askOfChat, callerOf, identityOf, type PlainMessage, replay } from "./asked.ts";
 import { OPENAI_DIALECT } from "./dialect.ts";
 import { modelNames, onlyEnsemble, unknownModel } from "./model-names.ts";
@@ -31,9 +31,8 @@ export function openAiApi(ensemble: Ensemble): Hono {
     onlyEnsemble(ensemble, request.model, "/v1/chat/completions");
     if ((request.n ?? 1) > 1)
       throw new Fault("invalid_request", `n: got ${request.n ?? 1}, want 1; the ensemble gives its one best answer`);
-    const id = `chatcmpl-${randomUUID()}`;
-    const pieces = piecesOf(ensemble, request, c);
-    const base = { id, created: Math.floor(Date.now() / 1000), model: request.model };
+    const base = { id: `chatcmpl-${randomUUID()}`, created: secondsOf(new Date()), model: request.model };
+    const pieces = piecesOf(ensemble, request, c, base);
     if (request.stream === true) {
       const chunks = chunksOf(pieces, base, request.stream_options?.include_usage === true);
       return streamResponse(chunks, SSE);
@@ -58,21 +57,21 @@ interface Base {
 }
 
 /** Time of this process' start, seconds. */
-const SINCE = Math.floor(Date.now() / 1000);
+const SINCE = secondsOf(new Date());
 
 function modelOf(id: string): { id: string; object: "model"; created: number; owned_by: string } {
   return { id, object: "model", created: SINCE, owned_by: "gorkheavy" };
 }
 
 /** The winner's words, replayed. @throws Fault invalid_request */
-function piecesOf(ensemble: Ensemble, request: OpenAiChatRequest, c: Context): AsyncIterable<Piece> {
+function piecesOf(ensemble: Ensemble, request: OpenAiChatRequest, c: Context, base: Base): AsyncIterable<Piece> {
   const messages = request.messages.map((message): PlainMessage => ({ role: message.role, content: textOf(message) }));
   const identity = identityOf(c);
   const input = askOfChat(messages, ensemble.config.memory.turns, {
     ...identity,
     user: identity.user ?? callerOf(c).userFor(userOf(request.user)),
   });
-  return replayed(ensemble, input, c);
+  return replayed(ensemble, input, c, base);
 }
 
 /** OpenAI's `user` is any text; only one that can be an identifier names a user here. */
@@ -80,11 +79,18 @@ export function userOf(user: string | null | undefined): string | undefined {
   return typeof user === "string" && /^[A-Za-z0-9._:@-]{1,128}$/.test(user) ? user : undefined;
 }
 
-async function* replayed(ensemble: Ensemble, input: Parameters<Ensemble["ask"]>[0], c: Context): AsyncIterable<Piece> {
+async function* replayed(ensemble: Ensemble, input: AskInput, c: Context, base: Base): AsyncIterable<Piece> {
   const answer = await askFor(ensemble, input, c);
+  // Of the answer, not of this request: under an idempotency key the same bytes come again.
+  base.id = `chatcmpl-${answer.id}`;
+  base.created = secondsOf(new Date(answer.answeredAt));
   for (const text of replay(answer.reply)) yield { text };
   const winner = answer.stages.find(({ member }) => member === answer.decision.winner);
   yield { text: "", done: { reason: "stop", promptTokens: winner?.promptTokens, answerTokens: winner?.answerTokens } };
+}
+
+function secondsOf(date: Date): number {
+  return Math.floor(date.getTime() / 1000);
 }
 
 function usageOf(done: NonNullable<Piece["done"]>): OpenAiUsage {

@@ -233,10 +233,10 @@ export class Connection implements Outlet {
         case "hello":
           throw new Fault("invalid_request", "type: hello was said already");
         case "ask": {
-          const { id, question, user, conversation, bothOrders, mode, draft } = frame;
+          const { id, question, user, conversation, idempotencyKey, bothOrders, mode, draft } = frame;
           const pass = this.#pass;
           const grant = pass?.ask?.bind(pass, user);
-          session.ask(id, { question, user, conversation, bothOrders, mode, draft }, grant);
+          session.ask(id, { question, user, conversation, idempotencyKey, bothOrders, mode, draft }, grant);
           return;
         }
         case "cancel":
