@@ -241,7 +241,7 @@ function placeFact(question: string, before: readonly string[]): Fact | undefine
 
 function sumFact(question: string): Fact | undefined {
   const match =
-    /(-?\d+(?:\.\d+)?)\s*(\+|-|\u2212|\*|x|\u00d7|\/|plus|minus|times|divided by)\s*(-?\d+(?:\.\d+)?)/i.exec(question);
+    /(-?\d+(?:\.\d+)?)\s*(\+|-|−|\*|x|×|\/|plus|minus|times|divided by)\s*(-?\d+(?:\.\d+)?)/i.exec(question);
   if (match === null) return undefined;
   const [, left = "", sign = "", right = ""] = match;
   const result = calculate(Number(left), sign.toLowerCase(), Number(right));

@@ -64,13 +64,13 @@ function rewrite(prompt: string): string {
   const at = prompt.lastIndexOf(QUESTION_TO_REWRITE);
   const question = (at === -1 ? prompt : prompt.slice(at + QUESTION_TO_REWRITE.length)).trim();
   const before = at === -1 ? "" : prompt.slice(0, at);
-  if (/^what(?:'s|\u2019s| is) the weather\??$/i.test(question)) return "Provide current weather conditions";
+  if (/^what(?:'s|’s| is) the weather\??$/i.test(question)) return "Provide current weather conditions";
   const place = placeIn(question) === undefined ? placeBefore([before]) : undefined;
   const named =
     place === undefined ? question : question.replace(/\bits\b/i, `the`).replace(/\?*$/, ` of ${place.capital}?`);
   const resolved = place !== undefined && /\bits\b/i.test(question) ? named : question;
   return resolved
-    .replace(/^what(?:'s|\u2019s)\b/i, "What is")
+    .replace(/^what(?:'s|’s)\b/i, "What is")
     .replace(/^what is\s+/i, "State clearly: what is ")
     .replace(/^(?:can|could) you\s+/i, "Please ")
     .replace(/([^?.!])$/, "$1.");
