@@ -5,9 +5,10 @@ import { ensembleBench } from "./ensemble/command.ts";
 import { faultsBench } from "./faults/command.ts";
 import { gatewaysBench } from "./gateways/command.ts";
 import { describeMachine } from "./machine.ts";
+import { routingBench } from "./routing/command.ts";
 import { streamsBench } from "./streams/command.ts";
 
-const BENCHES = [ensembleBench, gatewaysBench, faultsBench, streamsBench];
+const BENCHES = [ensembleBench, gatewaysBench, faultsBench, streamsBench, routingBench];
 
 const program = new Command("bench").description("benchmarks side by side with peers").showHelpAfterError();
 for (const bench of BENCHES) program.addCommand(bench());
