@@ -7,6 +7,7 @@ import {
   judgePrompt,
   MOST_JUDGED,
   mostResembling,
+  readLabel,
   readVerdict,
   secondBallot,
   type Verdict,
@@ -28,7 +29,8 @@ export interface Judging {
   ballot(fit: readonly Contender[]): Ballot;
   /** Whether the judge gives scores beside its choice. */
   scores: boolean;
-  call(stage: PlanStage, call: ModelCall, as?: Stage["stage"]): Promise<Attempted>;
+  /** @param wrote told of the whole text so far each time it has grown */
+  call(stage: PlanStage, call: ModelCall, as?: Stage["stage"], wrote?: (text: string) => void): Promise<Attempted>;
   record(stage: PlanStage, done: Attempted, shortened: boolean, id?: string, as?: Stage["stage"]): Stage;
   skip(stage: PlanStage, reason: string): void;
 }
@@ -42,12 +44,18 @@ export interface Judged {
   scores: ReadonlyMap<string, Scores>;
   /** The answer where it is nobody's own words. Absent: the winner's. */
   text?: string;
+  /** Whether the judge named the same answer in both orders; absent where it was not asked twice, or a verdict could not be used. */
+  orders?: "same" | "flipped";
+  /** The whole verdict, where the judge still writes its scores. Absent: this is all. */
+  scored?: Promise<ReadonlyMap<string, Scores>>;
 }
 
 /**
  * Finds the winner. No judge is asked where one answer is left or all say the same. The rule for a verdict that cannot be used
  * (none, unreadable, a tie, or two orders that disagree): the highest sum of scores if one stands alone, else the answer that
- * resembles the others most, else the first of the plan. @param fit not empty.
+ * resembles the others most, else the first of the plan. The judge's label comes first in its verdict, and the winner is found as soon as it
+ * can be read (in both orders: as soon as both can, and agree): what the judge writes after it are scores, for which nobody has to wait.
+ * @param fit not empty.
  */
 export async function decide(
   fit: readonly Contender[],
@@ -107,27 +115,33 @@ async function judged(fit: readonly Contender[], judge: PlanStage, judging: Judg
   const ballot = judging.ballot(fit);
   const ballots =
     judging.question.bothOrders === true ? [ballot, secondBallot(ballot, () => judging.random())] : [ballot];
-  const verdicts = await Promise.all(ballots.map((one, index) => hear(one, judge, judging, index)));
-  const scores = mean(verdicts);
-  const names = verdicts.map((verdict) => verdict.winner);
+  const heard = ballots.map((one, index) => hear(one, judge, judging, index));
+  const whole = Promise.all(heard.map(({ verdict }) => verdict));
+  const names = await Promise.all(heard.map(({ label }) => label));
   const winner = names[0];
   if (winner !== undefined && names.every((name) => name === winner)) {
     const why = names.length === 1 ? "the judge chose it" : "the judge chose it in both orders";
-    return { by: "judge", winner, why, scores };
+    const orders = names.length === 1 ? {} : { orders: "same" as const };
+    return { by: "judge", winner, why, scores: new Map(), scored: whole.then(mean), ...orders };
   }
+  const verdicts = await whole;
+  const scores = mean(verdicts);
   const kinds = new Set(verdicts.map(({ kind }) => kind));
   const reason = kinds.has("unparsable")
     ? "the judge gave no verdict that can be read"
     : kinds.has("tie")
       ? "the judge called it a tie"
       : "the judge changed its mind with the order";
+  const orders = names.length > 1 && names.every((name) => name !== undefined) ? { orders: "flipped" as const } : {};
   const best = bestByScores(fit, scores);
-  if (best !== undefined) return { by: "scores", winner: best, why: `${reason}; it has the highest scores`, scores };
+  if (best !== undefined)
+    return { by: "scores", winner: best, why: `${reason}; it has the highest scores`, scores, ...orders };
   return {
     by: "resemblance",
     winner: mostResembling(fit),
     why: `${reason}; it resembles the other answers most`,
     scores,
+    ...orders,
   };
 }
 
@@ -136,10 +150,40 @@ function verdictTokens(ballot: Ballot, scores: boolean): number {
   return scores ? 32 + 40 * ballot.entries.length : 32;
 }
 
-async function hear(ballot: Ballot, judge: PlanStage, judging: Judging, index: number): Promise<Verdict> {
+/** One verdict on its way. */
+interface Heard {
+  /** The member that it names, as soon as that can be read; undefined once the verdict is whole and names nobody. */
+  label: Promise<string | undefined>;
+  verdict: Promise<Verdict>;
+}
+
+function hear(ballot: Ballot, judge: PlanStage, judging: Judging, index: number): Heard {
+  let named: (member: string | undefined) => void = () => undefined;
+  const label = new Promise<string | undefined>((resolve) => {
+    named = resolve;
+  });
+  const verdict = wholeVerdict(ballot, judge, judging, index, (text) => {
+    const winner = readLabel(text, ballot);
+    if (winner !== undefined) named(winner);
+  });
+  // One whose label could not be read first, such as one in a code fence, counts when it is whole. A first word stands.
+  verdict.then(
+    ({ winner }) => named(winner),
+    () => named(undefined),
+  );
+  return { label, verdict };
+}
+
+async function wholeVerdict(
+  ballot: Ballot,
+  judge: PlanStage,
+  judging: Judging,
+  index: number,
+  wrote: (text: string) => void,
+): Promise<Verdict> {
   const { member } = judge;
   const prompt = judgePrompt(member, judging.question.text, judging.question.turns, ballot);
-  const done = await judging.call(judge, {
+  const call: ModelCall = {
     member,
     messages: prompt.messages,
     format: verdictSchema(ballot, judging.scores),
@@ -147,7 +191,8 @@ async function hear(ballot: Ballot, judge: PlanStage, judging: Judging, index: n
     temperature: 0,
     // The other order shares no beginning with the first one and is read at the same time: better by another pod.
     ...(index === 0 ? {} : { affinity: `${judging.affinity}#${index + 1}` }),
-  });
+  };
+  const done = await judging.call(judge, call, undefined, wrote);
   judging.record(judge, done, prompt.shortened, index === 0 ? judge.id : `${judge.id}#${index + 1}`);
   return readVerdict(done.status === "ok" ? done.text : "", ballot);
 }

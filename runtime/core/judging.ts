@@ -198,6 +198,15 @@ export function readVerdict(reply: string, ballot: Ballot): Verdict {
   return winner === undefined ? { ...none, scores } : { winner, kind: "named", scores };
 }
 
+/** The beginning of a verdict up to its label; nothing but blank space may stand before or between. */
+const LABEL = /^\s*\{\s*"winner"\s*:\s*"([A-Z])"/;
+
+/** The member that a verdict names, from its beginning; undefined while it cannot be read, for a tie, and for a label that is not on the ballot. */
+export function readLabel(beginning: string, ballot: Ballot): string | undefined {
+  const name = LABEL.exec(beginning)?.[1];
+  return name === undefined ? undefined : ballot.entries.find((entry) => entry.label === name)?.member;
+}
+
 /** The reply as JSON; a code fence around it is taken off, as small models like to add one. */
 function jsonOf(reply: string): unknown {
   const bare = reply

@@ -41,6 +41,9 @@ export interface Outcome {
   stages: Stage[];
   /** Turns of the conversation that candidates were shown, the fewest of them. */
   turnsShown: number;
+  /** Whether the judge named the same answer in both orders; absent where it was not asked twice, or a verdict could not be used. */
+  orders?: "same" | "flipped";
+  /** From the question to the answer; scores that come later are not waited for. */
   ms: number;
 }
 
@@ -51,6 +54,8 @@ export type Watch = (
 
 /**
  * Runs a plan for one question: every stage starts when what it needs has ended, failures are stages and not exceptions.
+ * @param decided told of the outcome as soon as the answer is known, before the judge has written its scores: the answer is final, the stages
+ * are not. Not called where nothing is left to wait for.
  * @throws Fault `no_answer` (fewer answers than the quorum), `cancelled` (the signal), each with all stages.
  */
 export async function runPipeline(
@@ -59,6 +64,7 @@ export async function runPipeline(
   ports: Ports,
   signal: AbortSignal,
   watch: Watch = () => undefined,
+  decided: (outcome: Outcome) => void = () => undefined,
 ): Promise<Outcome> {
   const began = ports.now();
   const run = new Run(plan, question, ports, signal, watch, began);
@@ -79,7 +85,7 @@ export async function runPipeline(
   try {
     run.start();
     await Promise.all(plan.stages.filter(({ kind }) => kind !== "judge").map(start));
-    return await run.conclude();
+    return await run.conclude(decided);
   } finally {
     run.close();
   }
@@ -199,7 +205,13 @@ class Run {
   }
 
   /** Makes one call, announced to whoever watches. */
-  call(stage: PlanStage, call: ModelCall, deadlineMs: number, as: Stage["stage"] = stage.kind): Promise<Attempted> {
+  call(
+    stage: PlanStage,
+    call: ModelCall,
+    deadlineMs: number,
+    as: Stage["stage"] = stage.kind,
+    wrote?: (text: string) => void,
+  ): Promise<Attempted> {
     this.#watch({ event: "stage-start", stage: as, member: stage.member.name, model: stage.member.model });
     const bounds = {
       deadlineMs: Math.min(deadlineMs, this.#began + this.#plan.totalMs),
@@ -207,7 +219,7 @@ class Run {
       signal: this.#signal,
       ...(stage.kind === "candidate"
         ? { hurry: this.#hurry.signal, wrote: (text: string) => this.wrote(stage, text) }
-        : {}),
+        : { wrote }),
     };
     return attempt({ affinity: this.#affinity, ...call }, bounds, this.#ports, this.#ports.traffic);
   }
@@ -246,7 +258,7 @@ class Run {
   }
 
   /** Judges what there is. */
-  async conclude(): Promise<Outcome> {
+  async conclude(decided: (outcome: Outcome) => void): Promise<Outcome> {
     if (this.#signal.aborted) throw this.fault("cancelled", "the question was cancelled");
     const answered = this.#plan.stages.flatMap((stage) => {
       const made = this.#stages.get(stage.id);
@@ -267,7 +279,19 @@ class Run {
       this.judging(),
     );
     if (this.#signal.aborted) throw this.fault("cancelled", "the question was cancelled");
-    return this.outcome(judged, fit);
+    const found = this.outcome(judged, fit);
+    if (judged.scored === undefined) return found;
+    decided(found);
+    // Whatever becomes of the scores, the answer is found.
+    this.score(await judged.scored);
+    return { ...found, stages: this.stages() };
+  }
+
+  private score(scores: Judged["scores"]): void {
+    for (const [member, row] of scores) {
+      const made = this.#stages.get(member);
+      if (made !== undefined) this.#stages.set(member, { ...made, scores: row });
+    }
   }
 
   private judging(): Parameters<typeof decide>[2] {
@@ -277,7 +301,7 @@ class Run {
       random: () => this.#ports.random(),
       ballot: (fit) => this.#feed?.ballot(fit) ?? dealBallot(fit, () => this.#ports.random()),
       scores: this.#plan.judging.scores,
-      call: (stage, call, as) => this.call(stage, call, this.#ports.now() + stage.deadlineMs, as),
+      call: (stage, call, as, wrote) => this.call(stage, call, this.#ports.now() + stage.deadlineMs, as, wrote),
       record: (stage, done, shortened, id, as) => this.record(stage, done, shortened, id, as),
       skip: (stage, reason) => this.skip(stage, reason),
     };
@@ -303,10 +327,7 @@ class Run {
   }
 
   private outcome(judged: Judged, fit: readonly { member: string; text: string }[]): Outcome {
-    for (const [member, scores] of judged.scores) {
-      const made = this.#stages.get(member);
-      if (made !== undefined) this.#stages.set(member, { ...made, scores });
-    }
+    this.score(judged.scores);
     const winner = fit.find(({ member }) => member === judged.winner);
     const stage = this.#plan.stages.find(({ id }) => id === judged.winner);
     const answer = judged.text ?? winner?.text;
@@ -319,6 +340,7 @@ class Run {
       decision,
       stages: this.stages(),
       turnsShown: this.#turnsShown,
+      ...(judged.orders === undefined ? {} : { orders: judged.orders }),
       ms: roundMs(this.#ports.now() - this.#began),
     };
   }

@@ -1,4 +1,4 @@
-import type { AskRequest } from "../contracts/native.ts";
+import type { AskAnswer, AskRequest } from "../contracts/native.ts";
 import { type Fault, toFault } from "../core/fault.ts";
 import type { Watch } from "../core/pipeline.ts";
 import { replay } from "./api/asked.ts";
@@ -24,22 +24,28 @@ export class Asking {
     more: () => void,
     grant?: () => Grant | Promise<Grant>,
   ): void {
+    let told = false;
+    const tell = ({ reply }: AskAnswer): void => {
+      if (told) return;
+      told = true;
+      for (const text of replay(reply)) {
+        this.journal.add({ event: "text", text });
+        more();
+      }
+    };
     const watch: Watch = (event) => {
       this.journal.add(event);
       more();
     };
     const asked =
       grant === undefined
-        ? ensemble.ask(request, this.#stop.signal, watch)
+        ? ensemble.ask(request, this.#stop.signal, watch, tell)
         : Promise.resolve()
             .then(() => grant())
-            .then((granted) => ensemble.ask({ ...request, ...granted }, this.#stop.signal, watch));
+            .then((granted) => ensemble.ask({ ...request, ...granted }, this.#stop.signal, watch, tell));
     asked
       .then((answer) => {
-        for (const text of replay(answer.reply)) {
-          this.journal.add({ event: "text", text });
-          more();
-        }
+        tell(answer);
         this.journal.add({ event: "answer", answer });
       })
       .catch((error: unknown) => this.journal.add({ event: "error", error: errorOf(toFault(error)) }))

@@ -4,7 +4,7 @@ import type { AskAnswer, Stage } from "../contracts/native.ts";
 import type { ConversationKey, Turn } from "../core/conversations.ts";
 import { estimateTokens } from "../core/budget.ts";
 import { Fault, toFault } from "../core/fault.ts";
-import type { Watch } from "../core/pipeline.ts";
+import type { Outcome, Question, Watch } from "../core/pipeline.ts";
 import { assertPlan, planOf, type Plan } from "../core/plan.ts";
 import type { Ports } from "../core/ports.ts";
 import { type Passage, Traffic } from "../core/traffic.ts";
@@ -56,6 +56,13 @@ export interface EnsembleParts {
   verdicts?: Verdicts;
   /** One line a question: how long, who won, how each stage went. Never words of users or models. */
   log?: Pick<Logger, "info" | "warn">;
+}
+
+/** A question whose answer may be known before all of its stages are. */
+interface Running {
+  /** The answer was known first. */
+  early?: boolean;
+  whole?: Promise<Panelled>;
 }
 
 /** The ensemble without its ports: questions in, answers out. */
@@ -150,13 +157,25 @@ export class Ensemble {
     );
   }
 
-  /** Asks the ensemble; the turn is stored before this resolves. @throws Fault no_answer, overloaded, cancelled, idempotency_conflict, idempotency_in_progress */
-  async ask(input: AskInput, signal: AbortSignal, watch?: Watch): Promise<AskAnswer> {
+  /**
+   * Asks the ensemble; the turn is stored before anybody is told. @param told told of the answer as soon as its words are known and stored,
+   * where the judge has scores still to write; then this resolves with them. @throws Fault no_answer, overloaded, cancelled, idempotency_conflict, idempotency_in_progress
+   */
+  async ask(
+    input: AskInput,
+    signal: AbortSignal,
+    watch?: Watch,
+    told?: (answer: AskAnswer) => void,
+  ): Promise<AskAnswer> {
     const release = this.enter();
     try {
-      const answer = await answerOnce(this.memory, input, signal, (turns, key) =>
-        this.#answer(input, turns, key, signal, watch),
+      const running: Running = {};
+      const found = await answerOnce(this.memory, input, signal, (turns, key) =>
+        this.#answer(input, turns, key, signal, running, watch),
       );
+      if (running.early === true) told?.(found);
+      const { stages } = (await running.whole) ?? found;
+      const answer = running.early === true ? { ...found, stages } : found;
       const { by, winner } = answer.decision;
       this.#log?.info({ id: answer.id, ms: answer.ms, by, winner, stages: answer.stages.map(summaryOf) }, "answered");
       return answer;
@@ -171,11 +190,19 @@ export class Ensemble {
     }
   }
 
+  /** As `ask`, without waiting for scores: for whoever has no place to show them. @throws Fault as `ask` */
+  reply(input: AskInput, signal: AbortSignal, watch?: Watch): Promise<AskAnswer> {
+    return new Promise((resolve, reject) => {
+      this.ask(input, signal, watch, resolve).then(resolve, reject);
+    });
+  }
+
   async #answer(
     input: AskInput,
     turns: readonly Turn[],
     key: ConversationKey,
     signal: AbortSignal,
+    running: Running,
     watch?: Watch,
   ): Promise<Answered> {
     const { question, system, bothOrders, mode, draft } = input;
@@ -183,22 +210,39 @@ export class Ensemble {
     const affinity = input.turns === undefined ? `${key.user}\n${key.conversation}` : undefined;
     const asked = { text: question, turns, system, bothOrders, mode, draft, affinity };
     const beganMs = monotonicMs();
-    const panel = (): Promise<Panelled> => this.#panel.run(asked, signal, watch);
+    // An answer that is kept for others is kept with its scores.
     const { outcome, cachedAt } =
       this.answers === undefined
-        ? { outcome: await panel() }
-        : await this.answers.answer({ ...asked, user: key.user }, input.cache ?? "use", signal, panel);
+        ? { outcome: await this.#early(asked, signal, running, watch) }
+        : await this.answers.answer({ ...asked, user: key.user }, input.cache ?? "use", signal, () =>
+            this.#panel.run(asked, signal, watch),
+          );
     const { answer, decision, routing, stages, turnsShown, ms } = outcome;
     const made = { question, reply: answer, decision, routing, ...key, turnsShown, stages, ms };
     if (cachedAt === undefined) {
-      this.metrics.answered(outcome);
-      input.spent?.(usedBy(outcome.stages, input, turns));
+      const count = (whole: Outcome): void => {
+        this.metrics.answered(whole);
+        input.spent?.(usedBy(whole.stages, input, turns));
+      };
+      if (running.whole === undefined) count(outcome);
+      else running.whole.then(count, () => undefined);
       return made;
     }
     this.metrics.answeredAgain();
     watch?.({ event: "decision", decision });
     const cached = { at: cachedAt, ageMs: Math.max(0, Date.now() - Date.parse(cachedAt)) };
     return { ...made, ms: Math.round((monotonicMs() - beganMs) * 100) / 100, cached };
+  }
+
+  /** Runs the panel; resolves as soon as the answer is known. What still comes is in `running`. */
+  #early(question: Question, signal: AbortSignal, running: Running, watch?: Watch): Promise<Panelled> {
+    return new Promise((resolve, reject) => {
+      running.whole = this.#panel.run(question, signal, watch, (found) => {
+        running.early = true;
+        resolve(found);
+      });
+      running.whole.then(resolve, reject);
+    });
   }
 
   /** The right to one call of a member, without waiting for a name server. @param affinity calls with the same one share their beginnings */

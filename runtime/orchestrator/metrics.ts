@@ -21,6 +21,7 @@ export class EnsembleMetrics {
   readonly #truncated: Counter<"member">;
   readonly #decisions: Counter<"by">;
   readonly #wins: Counter<"member">;
+  readonly #orders: Counter<"outcome">;
   readonly #turns: Counter<"outcome">;
 
   /** @param now what the gauges show when somebody looks. */
@@ -94,6 +95,13 @@ export class EnsembleMetrics {
       labelNames: ["by"],
       registers,
     });
+    this.#orders = new Counter({
+      name: "gorkheavy_judge_orders_total",
+      help: "Questions judged in both orders, by whether the judge named the same answer: the flip rate is flipped over all",
+      labelNames: ["outcome"],
+      registers,
+    });
+    for (const outcome of ["same", "flipped"]) this.#orders.inc({ outcome }, 0);
     this.#wins = new Counter({
       name: "gorkheavy_wins_total",
       help: "Questions won",
@@ -162,6 +170,7 @@ export class EnsembleMetrics {
     this.#duration.observe(outcome.ms / 1000);
     this.#decisions.inc({ by: outcome.decision.by });
     this.#wins.inc({ member: outcome.decision.winner });
+    if (outcome.orders !== undefined) this.#orders.inc({ outcome: outcome.orders });
     this.#countStages(outcome.stages);
   }
 

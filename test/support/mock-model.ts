@@ -33,6 +33,8 @@ export interface MockCall {
   prompt: string;
   /** Whether the caller closed before the answer was whole. */
   closedEarly: boolean;
+  /** The connection's end of this call was seen, early or not. */
+  ended?: boolean;
   /** When the caller closed early, `performance.now()`. */
   closedAtMs?: number;
 }
@@ -136,6 +138,7 @@ async function serve(
   const call: MockCall = { path, headers: request.headers, body, prompt, closedEarly: false };
   calls.push(call);
   response.on("close", () => {
+    call.ended = true;
     if (response.writableFinished) return;
     call.closedEarly = true;
     call.closedAtMs = performance.now();

@@ -62,8 +62,14 @@ function header(c: Context, name: string, schema: typeof Identifier): string | u
 const answers = new WeakMap<Request, { answer: AskAnswer; caches: boolean }>();
 
 /** Asks the ensemble for a request, whose response will say in its headers what became of the turn. @throws Fault */
-export async function askFor(ensemble: Ensemble, input: AskInput, c: Context): Promise<AskAnswer> {
-  const answer = await ensemble.ask(input, clientSignal(c));
+export async function askFor(
+  ensemble: Ensemble,
+  input: AskInput,
+  c: Context,
+  until: "words" | "scores" = "words",
+): Promise<AskAnswer> {
+  const signal = clientSignal(c);
+  const answer = await (until === "words" ? ensemble.reply(input, signal) : ensemble.ask(input, signal));
   answers.set(c.req.raw, { answer, caches: ensemble.answers !== undefined });
   return answer;
 }

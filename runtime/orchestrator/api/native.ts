@@ -1,6 +1,6 @@
 import { Hono } from "hono";
 import type { Context } from "hono";
-import { AskRequest, type AskEvent } from "../../contracts/native.ts";
+import { type AskAnswer, AskRequest, type AskEvent } from "../../contracts/native.ts";
 import { toFault } from "../../core/fault.ts";
 import { clientSignal, errorResponse, type Framing, readJson, streamResponse } from "../../support/http.ts";
 import { Pipe } from "../../support/pipe.ts";
@@ -24,7 +24,7 @@ export function nativeApi(ensemble: Ensemble): Hono {
     callerOf(c).checkModel([ensemble.config.name]);
     const { idempotencyKey = asked.idempotencyKey, user, cache, spent } = identityOf(c, asked.user);
     const input = { ...asked, user, cache, spent, ...(idempotencyKey === undefined ? {} : { idempotencyKey }) };
-    if (!stream) return c.json(await askFor(ensemble, input, c));
+    if (!stream) return c.json(await askFor(ensemble, input, c, "scores"));
     return streamResponse(eventsOf(ensemble, input, clientSignal(c)), SSE);
   };
   app.post("/ask", ask);
@@ -38,11 +38,17 @@ async function* eventsOf(ensemble: Ensemble, input: AskInput, client: AbortSigna
   const cancel = (): void => stop.abort();
   client.addEventListener("abort", cancel, { once: true });
   const pipe = new Pipe<AskEvent>();
+  let told = false;
+  const tell = ({ reply }: AskAnswer): void => {
+    if (told) return;
+    told = true;
+    for (const text of replay(reply)) pipe.push({ event: "text", text });
+  };
   ensemble
-    .ask(input, stop.signal, (event) => pipe.push(event))
+    .ask(input, stop.signal, (event) => pipe.push(event), tell)
     .then(
       (answer) => {
-        for (const text of replay(answer.reply)) pipe.push({ event: "text", text });
+        tell(answer);
         pipe.push({ event: "answer", answer });
         pipe.end();
       },

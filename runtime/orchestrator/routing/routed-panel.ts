@@ -66,8 +66,13 @@ export class RoutedPanel {
     for (const reason of RoutingReason.options) this.#routes.inc({ reason }, 0);
   }
 
-  /** Asks those whom the question is routed to. @throws Fault as `runPipeline` */
-  async run(question: Question, signal: AbortSignal, watch?: Watch): Promise<Outcome & { routing: Routing }> {
+  /** Asks those whom the question is routed to. @param decided as `runPipeline` @throws Fault as `runPipeline` */
+  async run(
+    question: Question,
+    signal: AbortSignal,
+    watch?: Watch,
+    decided?: (outcome: Outcome & { routing: Routing }) => void,
+  ): Promise<Outcome & { routing: Routing }> {
     const { config, ports, verdicts, isDown } = this.#parts;
     const whole = question.mode === "synthesize" || question.bothOrders === true;
     const down = this.#candidates.filter(isDown);
@@ -75,7 +80,9 @@ export class RoutedPanel {
     const { routing } = routed;
     this.#routes.inc({ reason: routing.reason });
     if (routing.threshold < 1) watch?.({ event: "routing", routing });
-    const outcome = await runPipeline(routed.plan, question, ports, signal, watch);
+    const outcome = await runPipeline(routed.plan, question, ports, signal, watch, (found) =>
+      decided?.({ ...found, routing }),
+    );
     this.#count(routing, outcome);
     const record = this.#router.learn(routed, outcome, {
       at: new Date().toISOString(),
