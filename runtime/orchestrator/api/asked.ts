@@ -22,6 +22,8 @@ export const IDEMPOTENCY_HEADER = "idempotency-key";
 export const REMEMBERED_HEADER = "x-gorkheavy-remembered";
 /** Header that says whether the answer was made for this request (`miss`) or for an earlier one (`hit`). Absent: answers are not kept. */
 export const CACHE_HEADER = "x-gorkheavy-cache";
+/** Header that names the member whose words an answer gives. */
+export const WINNER_HEADER = "x-gorkheavy-winner";
 /** Header that says that the answer was there already. */
 export const REPLAYED_HEADER = "idempotent-replayed";
 
@@ -81,6 +83,8 @@ export const rememberedHeaders: MiddlewareHandler = async (c, next) => {
   if (known === undefined) return;
   const { answer, caches } = known;
   if (caches) c.header(CACHE_HEADER, answer.cached === undefined ? "miss" : "hit");
+  c.header(WINNER_HEADER, answer.decision.winner);
+  c.header(CONVERSATION_HEADER, answer.conversation);
   c.header(REMEMBERED_HEADER, answer.remembered ? "true" : answer.memory?.queued === true ? "queued" : "false");
   if (isReplay(answer)) c.header(REPLAYED_HEADER, "true");
 };

@@ -1,101 +1,22 @@
 import { z } from "zod";
 import { FAULTS } from "../../contracts/errors.ts";
-import { AskAnswer, AskEvent, AskRequest, NativeError } from "../../contracts/native.ts";
-import {
-  OllamaChatChunk,
-  OllamaChatRequest,
-  OllamaError,
-  OllamaGenerateChunk,
-  OllamaGenerateRequest,
-  OllamaTags,
-  OllamaVersion,
-} from "../../contracts/ollama.ts";
-import {
-  OpenAiChatChunk,
-  OpenAiChatCompletion,
-  OpenAiChatRequest,
-  OpenAiError,
-  OpenAiModels,
-} from "../../contracts/openai.ts";
-
-/** One way to call the service. */
-interface Operation {
-  method: "get" | "post";
-  path: string;
-  summary: string;
-  request?: z.ZodType;
-  /** Answer, by content type. */
-  answers: Record<string, z.ZodType>;
-  error: z.ZodType;
-}
+import { type Operation, OPERATIONS } from "./operations.ts";
 
 const JSON_TYPE = "application/json";
-const SSE_TYPE = "text/event-stream";
-const NDJSON_TYPE = "application/x-ndjson";
 
-const OPERATIONS: readonly Operation[] = [
-  {
-    method: "post",
-    path: "/ask",
-    summary: "Ask the ensemble; every stage with its answer, or as events",
-    request: AskRequest,
-    answers: { [JSON_TYPE]: AskAnswer, [SSE_TYPE]: AskEvent },
-    error: NativeError,
+/** Headers of every answer but those of probes. */
+const HEADERS = {
+  "x-request-id": {
+    description: "The request's own `x-request-id` where it is fit for a log, else a fresh one",
+    schema: { type: "string" },
   },
-  {
-    method: "post",
-    path: "/v1/ask",
-    summary: "The same as /ask",
-    request: AskRequest,
-    answers: { [JSON_TYPE]: AskAnswer, [SSE_TYPE]: AskEvent },
-    error: NativeError,
+  "x-gorkheavy-member": { description: "The member that a request was passed to", schema: { type: "string" } },
+  "x-gorkheavy-winner": { description: "The member whose words the ensemble gives", schema: { type: "string" } },
+  "x-gorkheavy-conversation": {
+    description: "The conversation of the answer; send it with the next question",
+    schema: { type: "string" },
   },
-  {
-    method: "post",
-    path: "/api/generate",
-    summary: "Ollama: complete a prompt",
-    request: OllamaGenerateRequest,
-    answers: { [NDJSON_TYPE]: OllamaGenerateChunk, [JSON_TYPE]: OllamaGenerateChunk },
-    error: OllamaError,
-  },
-  {
-    method: "post",
-    path: "/api/chat",
-    summary: "Ollama: go on with a chat",
-    request: OllamaChatRequest,
-    answers: { [NDJSON_TYPE]: OllamaChatChunk, [JSON_TYPE]: OllamaChatChunk },
-    error: OllamaError,
-  },
-  {
-    method: "get",
-    path: "/api/tags",
-    summary: "Ollama: the ensemble and its members",
-    answers: { [JSON_TYPE]: OllamaTags },
-    error: OllamaError,
-  },
-  {
-    method: "get",
-    path: "/api/version",
-    summary: "Ollama: version of its API",
-    answers: { [JSON_TYPE]: OllamaVersion },
-    error: OllamaError,
-  },
-  {
-    method: "post",
-    path: "/v1/chat/completions",
-    summary: "OpenAI: go on with a chat",
-    request: OpenAiChatRequest,
-    answers: { [JSON_TYPE]: OpenAiChatCompletion, [SSE_TYPE]: OpenAiChatChunk },
-    error: OpenAiError,
-  },
-  {
-    method: "get",
-    path: "/v1/models",
-    summary: "OpenAI: the ensemble and its members",
-    answers: { [JSON_TYPE]: OpenAiModels },
-    error: OpenAiError,
-  },
-];
+};
 
 /** The OpenAPI 3.1 document of the service, made from the same schemas that check its requests. */
 export function openApiDocument(version: string): Record<string, unknown> {
@@ -112,7 +33,7 @@ export function openApiDocument(version: string): Record<string, unknown> {
   };
 }
 
-function describe({ summary, request, answers, error }: Operation): Record<string, unknown> {
+function describe({ method, path, summary, request, query, answers, error }: Operation): Record<string, unknown> {
   const statuses = [...new Set(Object.values(FAULTS).map(({ status }) => status))]
     .filter((status) => status !== 499)
     .toSorted((a, b) => a - b);
@@ -120,16 +41,31 @@ function describe({ summary, request, answers, error }: Operation): Record<strin
     description: "An error of this API's own shape",
     content: { [JSON_TYPE]: { schema: schemaOf(error, "output") } },
   };
-  const content = Object.fromEntries(
-    Object.entries(answers).map(([type, schema]) => [type, { schema: schemaOf(schema, "output") }]),
-  );
+  const content = Object.entries(answers ?? {}).map(([type, schema]) => [type, { schema: schemaOf(schema, "output") }]);
+  const success = { description: "The answer", headers: HEADERS, content: Object.fromEntries(content) as unknown };
+  const parameters = [
+    ...[...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+      name,
+      in: "path",
+      required: true,
+      schema: { type: "string" },
+    })),
+    ...Object.entries(query?.shape ?? {}).map(([name, schema]) => ({
+      name,
+      in: "query",
+      required: false,
+      schema: schemaOf(schema as z.ZodType, "input"),
+    })),
+  ];
   return {
+    operationId: `${method}${path.replaceAll(/[^A-Za-z0-9]+/g, "_")}`,
     summary,
+    ...(parameters.length === 0 ? {} : { parameters }),
     ...(request === undefined
       ? {}
       : { requestBody: { required: true, content: { [JSON_TYPE]: { schema: schemaOf(request, "input") } } } }),
     responses: {
-      200: { description: "The answer", content },
+      ...(answers === undefined ? {} : { 200: success }),
       ...Object.fromEntries(statuses.map((status) => [status, failure])),
     },
   };

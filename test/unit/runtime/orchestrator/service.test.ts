@@ -2,6 +2,9 @@ import { request } from "node:http";
 import { afterEach, describe, expect, test } from "vitest";
 import { AskAnswer, AskEvent, NativeError } from "../../../../runtime/contracts/native.ts";
 import type { EnsembleConfigInput } from "../../../../runtime/contracts/ensemble-config.ts";
+import { createApp } from "../../../../runtime/orchestrator/app.ts";
+import { ROUTES } from "../../../../runtime/orchestrator/passthrough/routes.ts";
+import { createLogger } from "../../../../runtime/support/log.ts";
 import { type MockEnsemble, startMockEnsemble } from "../../../support/ensemble.ts";
 
 let open: MockEnsemble[] = [];
@@ -213,6 +216,29 @@ describe("the OpenAPI document", () => {
       },
     });
     expect(JSON.stringify(document)).not.toContain("$schema");
+  });
+
+  test("names every way in, and no other", async () => {
+    const { url, orchestrator } = await start();
+    const { paths } = (await (await fetch(`${url}/openapi.json`)).json()) as { paths: Record<string, object> };
+    const told = Object.entries(paths).flatMap(([path, verbs]) => Object.keys(verbs).map((verb) => `${verb} ${path}`));
+    const served = createApp(orchestrator.ensemble, createLogger("test", "silent"))
+      .routes.filter(({ method }) => method !== "ALL")
+      .map(({ method, path }) => `${method.toLowerCase()} ${path.replace(/:(\w+)/g, "{$1}")}`);
+    const passed = ROUTES.map(({ path }) => `post ${path}`);
+    expect(told.toSorted()).toEqual([...new Set([...served, ...passed])].toSorted());
+  });
+
+  test("is kept by what the ensemble answers in headers", async () => {
+    const { url } = await start();
+    const { headers } = await post(url, "/api/chat", {
+      model: "gorkheavy",
+      stream: false,
+      messages: [{ role: "user", content: "Why?" }],
+    });
+    expect(headers.get("x-gorkheavy-winner")).toBe("llama");
+    expect(headers.get("x-gorkheavy-conversation")).toMatch(/^[0-9a-f-]{36}$/);
+    expect(headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
   });
 });
 
