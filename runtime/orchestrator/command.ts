@@ -42,11 +42,12 @@ export function serveCommand(): Command {
         flags,
       );
       const running = await startOrchestrator(config, log, process.env);
+      // Before it says that it listens: whoever reads that may stop it at once.
+      onShutdown(() => running.stop(flags.graceMs, lameDuckMs(process.env)), log);
       log.info(
         { url: running.listening.url, members: config.members.map(({ name, model, role }) => ({ name, model, role })) },
         "listening",
       );
-      onShutdown(() => running.stop(flags.graceMs, lameDuckMs(process.env)), log);
     });
 }
 

@@ -25,6 +25,9 @@ export interface RunningOrchestrator {
   stop(graceMs: number, lameDuckMs?: number): Promise<void>;
 }
 
+/** Longest wait for stores and connections to close once nobody waits for an answer any more, ms. */
+const CLOSE_MS = 3_000;
+
 /** Starts the service. @throws Error when the port cannot be listened on */
 export async function startOrchestrator(
   config: EnsembleConfig,
@@ -61,9 +64,13 @@ export async function startOrchestrator(
       const drained = listening.drain(graceMs);
       await horn.drain(graceMs);
       await drained;
-      access.close();
-      await Promise.all([ensemble.close(), passThrough.close(), redis?.close()]);
-      await verdicts?.close();
+      const closed = (async () => {
+        access.close();
+        await Promise.all([ensemble.close(), passThrough.close(), redis?.close()]);
+        await verdicts?.close();
+      })();
+      // All that was asked is answered and kept; a store that hangs, or has not even opened yet, must not hold the process.
+      await Promise.race([closed, sleep(CLOSE_MS)]);
     },
   };
 }

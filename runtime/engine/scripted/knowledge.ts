@@ -240,8 +240,9 @@ function placeFact(question: string, before: readonly string[]): Fact | undefine
 }
 
 function sumFact(question: string): Fact | undefined {
-  const match =
-    /(-?\d+(?:\.\d+)?)\s*(\+|-|−|\*|x|×|\/|plus|minus|times|divided by)\s*(-?\d+(?:\.\d+)?)/i.exec(question);
+  const match = /(-?\d+(?:\.\d+)?)\s*(\+|-|−|\*|x|×|\/|plus|minus|times|divided by)\s*(-?\d+(?:\.\d+)?)/i.exec(
+    question,
+  );
   if (match === null) return undefined;
   const [, left = "", sign = "", right = ""] = match;
   const result = calculate(Number(left), sign.toLowerCase(), Number(right));

@@ -19,6 +19,8 @@ const GOODBYE_MS = 2_000;
 /** What a connection needs of the horn that it belongs to. */
 export interface Hall {
   guard: Guard;
+  /** Whether it takes no more questions. */
+  readonly stopping: boolean;
   helloMs: number;
   /** Gives the session to a connection that may have it. @throws Fault overloaded */
   join(connection: Connection, session: string | undefined, pass: Pass): void;
@@ -233,6 +235,9 @@ export class Connection implements Outlet {
         case "hello":
           throw new Fault("invalid_request", "type: hello was said already");
         case "ask": {
+          // A client that asks again at each answer would hold the service for ever.
+          if (this.#hall.stopping)
+            throw new Fault("draining", "the service is stopping; ask again elsewhere", { retryAfterSeconds: 1 });
           const { id, question, user, conversation, idempotencyKey, bothOrders, mode, draft } = frame;
           const pass = this.#pass;
           const grant = pass?.ask?.bind(pass, user);

@@ -51,6 +51,11 @@ export class Horn {
     this.#config = config;
   }
 
+  /** Whether it takes no more questions; those in work are answered. */
+  get stopping(): boolean {
+    return this.#stopping;
+  }
+
   /** Sessions and sockets now. */
   get size(): { sessions: number; sockets: number } {
     return { sessions: this.#sessions.size, sockets: this.#connections.size };
