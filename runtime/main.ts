@@ -5,7 +5,7 @@ import { runCommand } from "./support/run.ts";
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   engine: async () => (await import("./engine/command.ts")).engineCommand(),
   serve: async () => (await import("./orchestrator/command.ts")).serveCommand(),
-  chat: async () => (await import("./orchestrator/command.ts")).chatCommand(),
+  chat: async () => (await import("./orchestrator/chat/command.ts")).chatCommand(),
   ask: async () => (await import("./orchestrator/command.ts")).askCommand(),
   eval: async () => (await import("./orchestrator/eval/command.ts")).evalCommand(),
   routing: async () => (await import("./orchestrator/routing/command.ts")).routingCommand(),

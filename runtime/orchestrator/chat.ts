@@ -1,5 +1,3 @@
-import { randomUUID } from "node:crypto";
-import { createInterface } from "node:readline";
 import { AskAnswer, AskEvent, NativeError, type Stage } from "../contracts/native.ts";
 import type { FaultCode } from "../contracts/errors.ts";
 import { linesOf } from "../support/lines.ts";
@@ -10,6 +8,10 @@ export interface Reach {
   url: string;
   /** @default the global fetch */
   fetch?: typeof globalThis.fetch;
+  /** Unix socket that the horn is reached through; the address then only names the service. */
+  socketPath?: string;
+  /** Key of this client, where the service wants one. */
+  key?: string;
 }
 
 /** One question from a client. */
@@ -66,19 +68,22 @@ export async function* askEvents(options: AskOptions): AsyncIterable<AskEvent> {
 }
 
 async function post(options: AskOptions, stream: boolean): Promise<Response> {
-  const { url, fetch = globalThis.fetch, question, user, conversation, bothOrders, mode, draft, signal } = options;
+  const { url, fetch = globalThis.fetch, question, user, conversation, bothOrders, mode, draft, signal, key } = options;
   let response: Response;
   try {
     response = await fetch(`${url.replace(/\/+$/, "")}/ask`, {
       method: "POST",
-      headers: { "content-type": "application/json" },
+      headers: {
+        "content-type": "application/json",
+        ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+      },
       body: JSON.stringify({ question, user, conversation, bothOrders, mode, draft, stream }),
       signal,
     });
   } catch (cause) {
     if (signal?.aborted === true) throw new AskError("stopped", "cancelled", [], cause);
     throw new AskError(
-      `no orchestrator answers at ${url}; see that it runs (serve), or give another --url`,
+      `no orchestrator answers at ${url}; start one with \`gorkheavy serve --config ensemble.yaml\`, or give another --url`,
       undefined,
       [],
       cause,
@@ -88,76 +93,6 @@ async function post(options: AskOptions, stream: boolean): Promise<Response> {
   const error = NativeError.safeParse(await response.json().catch(() => undefined));
   if (!error.success) throw new AskError(`${url} answered ${response.status}; is it an orchestrator?`);
   throw new AskError(error.data.error.message, error.data.error.code, error.data.error.stages);
-}
-
-/** A chat on a terminal or on any pair of streams. */
-export interface ChatOptions extends Reach {
-  input: NodeJS.ReadableStream;
-  output: NodeJS.WritableStream;
-  /** Shows each stage and who won. @default false */
-  verbose?: boolean;
-  user?: string;
-  /** @default a new one */
-  conversation?: string;
-}
-
-/** What the chat says when it waits for a question. */
-const PROMPT = "YOU: ";
-
-/**
- * Asks at `YOU:` and prints `Reply:` until `exit`, Ctrl-D or the end of the input. Ctrl-C stops the running question, or the chat when none runs.
- * An error is printed and the chat goes on.
- */
-export async function chatLoop(options: ChatOptions): Promise<void> {
-  const { output, conversation = randomUUID() } = options;
-  const terminal = "isTTY" in options.input && options.input.isTTY === true;
-  const lines = createInterface({ input: options.input, output, terminal, prompt: PROMPT });
-  let running: AbortController | undefined;
-  // A pipe's lines may all be read, and the interface closed, while the first question is still in work: only a terminal is prompted through it.
-  const prompt = (): void => {
-    if (!terminal) output.write(PROMPT);
-    else if (!closed) lines.prompt();
-  };
-  let closed = false;
-  lines.on("close", () => {
-    closed = true;
-  });
-  lines.on("SIGINT", () => {
-    if (running !== undefined) running.abort();
-    else lines.close();
-  });
-  prompt();
-  for await (const line of lines) {
-    const question = line.trim();
-    if (question.toLowerCase() === "exit") break;
-    if (question !== "") {
-      running = new AbortController();
-      await printReply(
-        { ...options, question, conversation, signal: running.signal },
-        output,
-        options.verbose === true,
-      );
-      running = undefined;
-    }
-    prompt();
-  }
-  lines.close();
-  output.write("\n");
-}
-
-async function printReply(options: AskOptions, output: NodeJS.WritableStream, verbose: boolean): Promise<void> {
-  let begun = false;
-  try {
-    for await (const event of askEvents(options)) {
-      if (event.event === "error") throw new AskError(event.error.message, event.error.code, event.error.stages);
-      if (verbose) output.write(describe(event));
-      if (event.event === "text") output.write(begun ? event.text : `Reply: ${event.text}`);
-      begun ||= event.event === "text";
-      if (event.event === "answer") output.write("\n");
-    }
-  } catch (error) {
-    output.write(`${begun ? "\n" : ""}Error: ${error instanceof Error ? error.message : "failed"}\n`);
-  }
 }
 
 /** One line about an event for people who watch; nothing for those that the reply shows. */

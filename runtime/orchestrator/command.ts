@@ -3,11 +3,10 @@ import type { EnsembleConfig } from "../contracts/ensemble-config.ts";
 import { createLogger, LOG_LEVELS } from "../support/log.ts";
 import { integer } from "../support/options.ts";
 import { lameDuckMs, onShutdown } from "../support/shutdown.ts";
-import { ask, AskError, chatLoop } from "./chat.ts";
+import { ask, AskError } from "./chat.ts";
+import { keyOf, LOCAL_URL } from "./chat/command.ts";
 import { discoverLocal, loadConfig } from "./config.ts";
 import { startOrchestrator } from "./serve.ts";
-
-const LOCAL_URL = "http://127.0.0.1:8080";
 
 interface ServeFlags {
   config?: string;
@@ -55,19 +54,6 @@ function withFlags(config: EnsembleConfig, { host, port }: ServeFlags): Ensemble
   return { ...config, listen: { host: host ?? config.listen.host, port: port ?? config.listen.port } };
 }
 
-/** `chat`: a conversation on the terminal. */
-export function chatCommand(): Command {
-  return new Command("chat")
-    .description("talk to the ensemble; exit, Ctrl-D or Ctrl-C leaves")
-    .option("--url <address>", "the orchestrator", LOCAL_URL)
-    .option("--user <name>", "whose conversation it is")
-    .option("--conversation <id>", "conversation to go on with")
-    .option("--verbose", "show every stage and who won", false)
-    .action(async (flags: { url: string; user?: string; conversation?: string; verbose: boolean }) => {
-      await chatLoop({ ...flags, input: process.stdin, output: process.stdout });
-    });
-}
-
 /** `ask`: one question. */
 export function askCommand(): Command {
   return new Command("ask")
@@ -83,6 +69,7 @@ export function askCommand(): Command {
         "synthesize",
       ]),
     )
+    .option("--key-file <file>", "file with the key, where one is wanted (or set GORKHEAVY_KEY)")
     .option("--json", "print every stage, its model, its text and its milliseconds", false)
     .action(
       async (
@@ -93,11 +80,12 @@ export function askCommand(): Command {
           conversation?: string;
           bothOrders: boolean;
           mode?: "select" | "synthesize";
+          keyFile?: string;
           json: boolean;
         },
       ) => {
         try {
-          const answer = await ask({ ...flags, question });
+          const answer = await ask({ ...flags, question, key: await keyOf(flags.keyFile, process.env) });
           process.stdout.write(
             flags.json ? `${JSON.stringify(answer, null, 2)}\n` : `YOU: ${question}\nReply: ${answer.reply}\n`,
           );

@@ -1,5 +1,6 @@
 import { Agent, fetch as undiciFetch } from "undici";
-import { ask as askEnsemble, chatLoop } from "../../../runtime/orchestrator/chat.ts";
+import { chatLoop } from "../../../runtime/orchestrator/chat/loop.ts";
+import { ask as askEnsemble } from "../../../runtime/orchestrator/chat.ts";
 import { datacentreStatus } from "../datacentre/start.ts";
 import type { Lab } from "../lab.ts";
 import type { Terminal } from "./terminal.ts";
@@ -21,7 +22,7 @@ export async function ask(
 /** The chat of the seeds (A70) on this terminal. */
 export async function chat(lab: Lab): Promise<void> {
   await withOrchestrator(lab, async (url, fetch) =>
-    chatLoop({ url, fetch, input: process.stdin, output: process.stdout }),
+    chatLoop({ url, fetch, socketPath: lab.orchestratorSocket, input: process.stdin, output: process.stdout }),
   );
 }
 

@@ -1,7 +1,8 @@
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { ask, AskError, chatLoop } from "../../../../runtime/orchestrator/chat.ts";
+import { chatLoop } from "../../../../runtime/orchestrator/chat/loop.ts";
+import { ask, AskError } from "../../../../runtime/orchestrator/chat.ts";
 import { configFromModels, discoverLocal, loadConfig } from "../../../../runtime/orchestrator/config.ts";
 import { type MockEnsemble, startMockEnsemble } from "../../../support/ensemble.ts";
 
@@ -14,12 +15,12 @@ beforeEach(() => {
   for (const mock of Object.values(ensemble.mocks)) mock.behaviour.fault = () => undefined;
 });
 
-async function chat(lines: string, verbose = false): Promise<string> {
+async function chat(lines: string, quiet = true): Promise<string> {
   const input = new PassThrough();
   const output = new PassThrough();
   const printed = text(output);
   input.end(lines);
-  await chatLoop({ url: ensemble.url, input, output, verbose });
+  await chatLoop({ url: ensemble.url, input, output, quiet });
   output.end();
   return printed;
 }
@@ -38,8 +39,8 @@ describe("the chat", () => {
     expect(ensemble.mocks.llama.calls.at(-1)?.body.messages.map(({ content }) => content)).toContain("One");
   });
 
-  test("shows who thinks and who won, when asked to", async () => {
-    const printed = await chat("Why?\n", true);
+  test("shows who thinks and who won, in plain lines", async () => {
+    const printed = await chat("Why?\n", false);
     expect(printed).toContain("promptimizer (promptimizer:1b) is thinking");
     expect(printed).toMatch(/ {2}llama: ok after \d+ ms/);
     expect(printed).toContain("llama (llama:1b) won: the judge chose it");
@@ -72,7 +73,7 @@ describe("ask", () => {
 
   test("says that nobody answers, and what to do", async () => {
     await expect(ask({ url: "http://127.0.0.1:9", question: "Why?" })).rejects.toThrow(
-      /no orchestrator answers at http:\/\/127.0.0.1:9; see that it runs/,
+      /no orchestrator answers at http:\/\/127.0.0.1:9; start one with `gorkheavy serve/,
     );
   });
 
