@@ -7,6 +7,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import("./orchestrator/command.ts")).serveCommand(),
   chat: async () => (await import("./orchestrator/chat/command.ts")).chatCommand(),
   ask: async () => (await import("./orchestrator/command.ts")).askCommand(),
+  history: async () => (await import("./orchestrator/history.ts")).historyCommand(),
   eval: async () => (await import("./orchestrator/eval/command.ts")).evalCommand(),
   routing: async () => (await import("./orchestrator/routing/command.ts")).routingCommand(),
   keys: async () => (await import("./orchestrator/access/command.ts")).keysCommand(),
