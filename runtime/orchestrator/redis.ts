@@ -1,4 +1,5 @@
 import type { Redis } from "ioredis";
+import { Gauge, type Registry } from "prom-client";
 import type { RedisConfig } from "../contracts/redis-config.ts";
 import type { Logger } from "../support/log.ts";
 
@@ -94,4 +95,16 @@ export class SharedRedis {
     await client.connect().catch(() => undefined);
     return client;
   }
+}
+
+/** Shows in the figures whether it is away. */
+export function showRedis(redis: SharedRedis, registry: Registry): void {
+  new Gauge({
+    name: "gorkheavy_redis_down",
+    help: "1 while Redis does not answer, and limits and kept answers are this process' own",
+    registers: [registry],
+    collect() {
+      this.set(redis.down ? 1 : 0);
+    },
+  });
 }

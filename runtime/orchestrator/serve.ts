@@ -13,7 +13,7 @@ import { createFront } from "./front.ts";
 import { oneToken } from "./horn/guard.ts";
 import { Horn } from "./horn/horn.ts";
 import { PassThrough } from "./passthrough/pass-through.ts";
-import { SharedRedis } from "./redis.ts";
+import { SharedRedis, showRedis } from "./redis.ts";
 import { openVerdicts } from "./routing/verdict-log.ts";
 import { Upstream } from "./upstream.ts";
 
@@ -41,6 +41,7 @@ export async function startOrchestrator(
   const verdicts = await openVerdicts(config.routing, log);
   const answers = (registry: Registry): ReturnType<typeof openAnswers> => openAnswers(config, registry, redis);
   const ensemble = new Ensemble({ config, upstream, memory, verdicts, answers, log });
+  if (redis !== undefined) showRedis(redis, ensemble.metrics.registry);
   const passThrough = new PassThrough(ensemble, env);
   const { gate, ...access } = await openAccess({ config, log, redis, metrics: ensemble.metrics.registry });
   const front = createFront({ ensemble, gate, passThrough, log });
