@@ -4,6 +4,7 @@ import { AccessConfigSchema } from "./access-config.ts";
 import { CacheConfigSchema } from "./cache-config.ts";
 import { HornConfigSchema } from "./horn-config.ts";
 import { RedisConfigSchema } from "./redis-config.ts";
+import { TracesConfigSchema } from "./traces-config.ts";
 import { StoreSchema } from "./store-config.ts";
 import { RoutingConfigSchema } from "./routing-config.ts";
 
@@ -168,6 +169,8 @@ export const EnsembleConfigSchema = z
     access: AccessConfigSchema.prefault({}),
     /** Answers kept for the same question. */
     cache: CacheConfigSchema.prefault({}),
+    /** One trace a question. */
+    traces: TracesConfigSchema.prefault({}),
     /** A Redis that limits and exact answers are shared by. Absent: each replica has its own. */
     redis: RedisConfigSchema.optional(),
     /** The WebSocket `/horn`. */

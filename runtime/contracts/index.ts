@@ -9,6 +9,7 @@ export * from "./openai.ts";
 export * from "./horn.ts";
 export * from "./horn-config.ts";
 export * from "./redis-config.ts";
+export * from "./traces-config.ts";
 export * from "./conversations.ts";
 export * from "./identifier.ts";
 export * from "./store-config.ts";

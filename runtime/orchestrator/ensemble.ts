@@ -19,6 +19,8 @@ import { Health } from "./health.ts";
 import { type Answered, answerOnce } from "./remembering.ts";
 import { RoutedPanel } from "./routing/routed-panel.ts";
 import type { Verdicts } from "./routing/verdict-log.ts";
+import { tracedMemory } from "./tracing/open.ts";
+import type { Tracing } from "./tracing/port.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** One question as the APIs hand it on. */
@@ -35,6 +37,8 @@ export interface AskInput {
   bothOrders?: boolean;
   mode?: "select" | "synthesize";
   draft?: boolean;
+  /** The client's trace to go on with. Source: W3C Trace Context. */
+  traceparent?: string;
   /** Whether a kept answer will do. @default "use" */
   cache?: CacheUse;
   /** Told at the end, however it ended, what the answer cost. */
@@ -52,6 +56,8 @@ export interface EnsembleParts {
   plan?: Plan;
   /** Makes the answer cache, which counts in the ensemble's registry. Absent: answers are not kept. */
   answers?: (registry: Registry) => AnswerCache | undefined;
+  /** Traces questions. Absent: nothing is traced. */
+  tracing?: Tracing | undefined;
   /** Where verdicts are kept for routing. Absent: in memory alone. */
   verdicts?: Verdicts;
   /** One line a question: how long, who won, how each stage went. Never words of users or models. */
@@ -77,6 +83,9 @@ export class Ensemble {
   /** What all calls of the members taught; the pass-through's, too. */
   readonly traffic: Traffic;
   readonly #panel: RoutedPanel;
+  readonly #tracing: Tracing | undefined;
+  /** The memory as questions use it. */
+  readonly #recalled: Memory;
   readonly #ports: Ports;
   readonly #upstream: EnsembleParts["upstream"];
   #inFlight = 0;
@@ -90,13 +99,16 @@ export class Ensemble {
     plan = planOf(config),
     verdicts,
     answers,
+    tracing,
     log,
   }: EnsembleParts) {
     assertPlan(plan);
     this.#log = log;
     this.config = config;
     this.#upstream = upstream;
+    this.#tracing = tracing;
     this.memory = memory;
+    this.#recalled = tracing === undefined ? memory : tracedMemory(memory, tracing);
     this.metrics = new EnsembleMetrics(() => ({
       inFlight: this.#inFlight,
       memory: { ...memory.state, recent: memory.recent },
@@ -106,7 +118,10 @@ export class Ensemble {
     this.traffic = new Traffic(config, monotonicMs, (member, pod) => upstream.alive(member, pod));
     this.health = new Health(config, upstream, (member, pod) => this.traffic.seenWell(member, pod));
     this.#ports = {
-      call: (call, signal, pod) => upstream.call(call, signal, pod),
+      call: (call, signal, pod) =>
+        tracing === undefined
+          ? upstream.call(call, signal, pod)
+          : tracing.call(call, (headers) => upstream.call(call, signal, pod, headers)),
       pods: (member) => upstream.pods(member),
       now: monotonicMs,
       random,
@@ -161,7 +176,13 @@ export class Ensemble {
    * Asks the ensemble; the turn is stored before anybody is told. @param told told of the answer as soon as its words are known and stored,
    * where the judge has scores still to write; then this resolves with them. @throws Fault no_answer, overloaded, cancelled, idempotency_conflict, idempotency_in_progress
    */
-  async ask(
+  ask(input: AskInput, signal: AbortSignal, watch?: Watch, told?: (answer: AskAnswer) => void): Promise<AskAnswer> {
+    if (this.#tracing === undefined) return this.#ask(input, signal, watch, told);
+    const traced = (seen: Watch): Promise<AskAnswer> => this.#ask(input, signal, seen, told);
+    return this.#tracing.question(input.traceparent, input.question, watch, traced);
+  }
+
+  async #ask(
     input: AskInput,
     signal: AbortSignal,
     watch?: Watch,
@@ -170,7 +191,7 @@ export class Ensemble {
     const release = this.enter();
     try {
       const running: Running = {};
-      const found = await answerOnce(this.memory, input, signal, (turns, key) =>
+      const found = await answerOnce(this.#recalled, input, signal, (turns, key) =>
         this.#answer(input, turns, key, signal, running, watch),
       );
       if (running.early === true) told?.(found);
@@ -214,8 +235,12 @@ export class Ensemble {
     const { outcome, cachedAt } =
       this.answers === undefined
         ? { outcome: await this.#early(asked, signal, running, watch) }
-        : await this.answers.answer({ ...asked, user: key.user }, input.cache ?? "use", signal, () =>
-            this.#panel.run(asked, signal, watch),
+        : await this.answers.answer(
+            { ...asked, user: key.user },
+            input.cache ?? "use",
+            signal,
+            () => this.#panel.run(asked, signal, watch),
+            this.#tracing,
           );
     const { answer, decision, routing, stages, turnsShown, ms } = outcome;
     const made = { question, reply: answer, decision, routing, ...key, turnsShown, stages, ms };

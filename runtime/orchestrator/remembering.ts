@@ -33,7 +33,7 @@ export async function answerOnce(
 ): Promise<AskAnswer> {
   const { idempotencyKey, ...rest } = input;
   // What is asked, and not how it is paid for or kept.
-  const request = { ...rest, spent: undefined, cache: undefined };
+  const request = { ...rest, spent: undefined, cache: undefined, traceparent: undefined };
   const user = input.user ?? ANONYMOUS;
   if (idempotencyKey === undefined) return answer(memory, input, work);
   const hash = hashOf(request);

@@ -15,6 +15,7 @@ import { Horn } from "./horn/horn.ts";
 import { PassThrough } from "./passthrough/pass-through.ts";
 import { SharedRedis, showRedis } from "./redis.ts";
 import { openVerdicts } from "./routing/verdict-log.ts";
+import { openTracing } from "./tracing/open.ts";
 import { Upstream } from "./upstream.ts";
 
 /** An orchestrator that listens. */
@@ -39,8 +40,9 @@ export async function startOrchestrator(
   const upstream = new Upstream({ ...config.deadlines, env });
   const memory = memoryOf({ config, env, log, count: (outcome) => ensemble.metrics.turn(outcome) });
   const verdicts = await openVerdicts(config.routing, log);
+  const tracing = await openTracing(config, env);
   const answers = (registry: Registry): ReturnType<typeof openAnswers> => openAnswers(config, registry, redis);
-  const ensemble = new Ensemble({ config, upstream, memory, verdicts, answers, log });
+  const ensemble = new Ensemble({ config, upstream, memory, verdicts, answers, tracing, log });
   if (redis !== undefined) showRedis(redis, ensemble.metrics.registry);
   const passThrough = new PassThrough(ensemble, env);
   const { gate, ...access } = await openAccess({ config, log, redis, metrics: ensemble.metrics.registry });
@@ -67,7 +69,7 @@ export async function startOrchestrator(
       await drained;
       const closed = (async () => {
         access.close();
-        await Promise.all([ensemble.close(), passThrough.close(), redis?.close()]);
+        await Promise.all([ensemble.close(), passThrough.close(), redis?.close(), tracing?.close()]);
         await verdicts?.close();
       })();
       // All that was asked is answered and kept; a store that hangs, or has not even opened yet, must not hold the process.

@@ -69,10 +69,15 @@ export class Upstream {
   }
 
   /**
-   * Streams one answer. @param pod base address to call. Absent: the member's own
+   * Streams one answer. @param pod base address to call. Absent: the member's own. @param headers further ones for its server
    * @throws Fault model_unreachable, model_loading, model_failed, model_bad_answer, each naming the member
    */
-  async *call(call: ModelCall, signal: AbortSignal, pod?: string): AsyncIterable<Piece> {
+  async *call(
+    call: ModelCall,
+    signal: AbortSignal,
+    pod?: string,
+    headers: Readonly<Record<string, string>> = {},
+  ): AsyncIterable<Piece> {
     const { member } = call;
     const speaker: Speaker = { member, at: pod ?? member.url };
     const ollama = member.api === "ollama";
@@ -87,7 +92,7 @@ export class Upstream {
     });
     let body: Dispatcher.ResponseData["body"] | undefined;
     try {
-      body = await this.#open(speaker, path, ollama ? ollamaBody(call) : openAiBody(call), stop.signal);
+      body = await this.#open(speaker, path, ollama ? ollamaBody(call) : openAiBody(call), stop.signal, headers);
       for await (const piece of ollama ? ollamaPieces(speaker, body) : openAiPieces(speaker, body)) {
         watched.heard();
         yield piece;
@@ -148,11 +153,12 @@ export class Upstream {
     path: string,
     body: unknown,
     signal: AbortSignal,
+    headers: Readonly<Record<string, string>>,
   ): Promise<Dispatcher.ResponseData["body"]> {
     const answer = await this.#agent(speaker).request({
       ...this.#target(speaker.at, path),
       method: "POST",
-      headers: { ...this.#headers(speaker), "content-type": "application/json" },
+      headers: { ...headers, ...this.#headers(speaker), "content-type": "application/json" },
       body: JSON.stringify(body),
       signal,
     });

@@ -6,6 +6,7 @@ import { Routing } from "../../contracts/routing.ts";
 import type { Turn } from "../../core/conversations.ts";
 import { Fault } from "../../core/fault.ts";
 import type { Outcome } from "../../core/pipeline.ts";
+import type { Tracing } from "../tracing/port.ts";
 import type { Shelf } from "./shelf.ts";
 
 /** What a request says about kept answers: `refresh` takes none and keeps its own, `bypass` neither. */
@@ -81,6 +82,7 @@ export class AnswerCache {
     use: CacheUse,
     signal: AbortSignal,
     work: () => Promise<Panelled>,
+    tracing?: Pick<Tracing, "step">,
   ): Promise<{ outcome: Panelled; cachedAt?: string }> {
     if (use === "bypass") {
       this.#count("bypass");
@@ -88,7 +90,8 @@ export class AnswerCache {
     }
     const key = this.#keyOf(question);
     if (use === "use") {
-      const before = await this.#before(key, signal);
+      const look = () => this.before(key, signal);
+      const before = await (tracing === undefined ? look() : tracing.step("cache", look));
       if (before !== undefined) return before;
     }
     this.#count("miss");
@@ -104,7 +107,7 @@ export class AnswerCache {
   }
 
   /** A kept answer, or that of whoever asks the same now. When that fails, the next one asks for himself. */
-  async #before(key: string, signal: AbortSignal): Promise<{ outcome: Panelled; cachedAt: string } | undefined> {
+  private async before(key: string, signal: AbortSignal): Promise<{ outcome: Panelled; cachedAt: string } | undefined> {
     const text = await this.#shelf.get(key);
     const kept = text === undefined ? undefined : keptOf(text);
     if (kept !== undefined) {

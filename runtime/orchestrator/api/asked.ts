@@ -28,7 +28,7 @@ export const WINNER_HEADER = "x-gorkheavy-winner";
 export const REPLAYED_HEADER = "idempotent-replayed";
 
 /** Who asks, in which conversation, under which key, and who is told what it cost. */
-export type Identity = Pick<AskInput, "user" | "conversation" | "idempotencyKey" | "cache" | "spent">;
+export type Identity = Pick<AskInput, "user" | "conversation" | "idempotencyKey" | "cache" | "traceparent" | "spent">;
 
 /**
  * User, conversation and idempotency key, as the request's headers and its key say; undefined where it names none.
@@ -39,6 +39,7 @@ export function identityOf(c: Context, named?: string): Identity {
   const caller = callerOf(c);
   return {
     user: caller.userFor(header(c, USER_HEADER, Identifier) ?? named),
+    traceparent: c.req.header("traceparent"),
     cache: cacheUseOf(c.req.header("cache-control")),
     spent: (used) => caller.settle(used),
     conversation: header(c, CONVERSATION_HEADER, Identifier),

@@ -22,8 +22,15 @@ export function nativeApi(ensemble: Ensemble): Hono {
     const request = await readJson(c, AskRequest, ensemble.config.limits.bodyBytes);
     const { stream, ...asked } = request;
     callerOf(c).checkModel([ensemble.config.name]);
-    const { idempotencyKey = asked.idempotencyKey, user, cache, spent } = identityOf(c, asked.user);
-    const input = { ...asked, user, cache, spent, ...(idempotencyKey === undefined ? {} : { idempotencyKey }) };
+    const { idempotencyKey = asked.idempotencyKey, user, cache, traceparent, spent } = identityOf(c, asked.user);
+    const input = {
+      ...asked,
+      user,
+      cache,
+      traceparent,
+      spent,
+      ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+    };
     if (!stream) return c.json(await askFor(ensemble, input, c, "scores"));
     return streamResponse(eventsOf(ensemble, input, clientSignal(c)), SSE);
   };
