@@ -16,7 +16,13 @@ function connection() {
     terminate: () => void (socket.cut = true),
   });
   const stream = Object.assign(new EventEmitter(), { writableLength: 0, bytesWritten: 0 });
-  const hall = { guard: oneToken(undefined), helloMs: 60_000, join: () => undefined, left: () => undefined };
+  const hall = {
+    guard: oneToken(undefined),
+    helloMs: 60_000,
+    stopping: false,
+    join: () => undefined,
+    left: () => undefined,
+  };
   const made = new Connection(hall, {
     socket: socket as unknown as WebSocket,
     stream: stream as unknown as Opened["stream"],
