@@ -7,10 +7,14 @@ import { z } from "zod";
 import { renderEnsembleConfig, type EnsembleConfigInput } from "../../../runtime/contracts/ensemble-config.ts";
 import { askEvents } from "../../../runtime/orchestrator/chat.ts";
 import { percentile } from "../machine.ts";
+import { startLiteLlmEnsemble } from "./litellm.ts";
 import { type Contestant, startSeed } from "./seed.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
 const Log = z.array(z.object({ model: z.string(), tokens: z.number(), startedMs: z.number(), endedMs: z.number() }));
+
+/** After how long LiteLLM gives a call up, ms at the real models' speed: twice what the slowest call takes. */
+const FALLBACK_MS = 40_000;
 
 /** What is measured of one contestant, ms. */
 export interface Row {
@@ -64,6 +68,10 @@ export async function benchEnsemble(options: Options): Promise<Row[]> {
     enter((addresses) => startOurs(name, work, addresses, settings));
   try {
     if (options.seed) await enter((addresses) => startSeed(addresses, 0));
+    if (options.stallRatio > 0) {
+      const timeoutMs = Math.ceil(FALLBACK_MS / options.speed);
+      await enter((addresses) => startLiteLlmEnsemble(addresses, 0, timeoutMs));
+    }
     await ours("gorkheavy, scores, no overlap", { judging: { scores: true, overlap: false } });
     await ours("gorkheavy, as it comes", {});
     await ours("gorkheavy, verdict of one label", { judging: { scores: false } });

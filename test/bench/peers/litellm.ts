@@ -2,8 +2,8 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { execa } from "execa";
 import { stringify } from "yaml";
-import { cached } from "../../../infra/lab/tools/cache.ts";
-import { freePort, type Gateway, type GatewayOptions, MODEL, startPinned } from "./gateway.ts";
+import { cached, type Report } from "../../../infra/lab/tools/cache.ts";
+import { freePort, type Gateway, type GatewayOptions, MODEL, type RunningGateway, startPinned } from "./gateway.ts";
 
 /** Newest whose pinned dependencies PyPI had when this was written. Never 1.82.7 or 1.82.8: both carried a back door (March 2026). */
 const VERSION = "1.102.4";
@@ -13,43 +13,52 @@ const name = `LiteLLM ${VERSION}`;
 export const litellm: Gateway = {
   name,
   async prepare(report) {
-    const { dir } = await cached(
-      "bench-litellm",
-      VERSION,
-      async (into, say) => {
-        say(`installing litellm[proxy] ${VERSION} from PyPI; minutes, once`);
-        await execa("python3", ["-m", "venv", into]);
-        const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--prefer-binary"];
-        await execa(join(into, "bin/python"), [...pip, `litellm[proxy]==${VERSION}`]);
-      },
-      { report },
-    );
-    // The environment is moved into its place once it is whole, so its scripts name a folder that is gone: its modules are run instead.
-    const python = join(dir, "bin/python");
-    return {
-      name,
-      async start(options) {
-        const port = await freePort();
-        const file = join(options.work, "litellm.yaml");
-        await writeFile(file, stringify(litellmConfig(options)));
-        return startPinned(
-          {
-            name,
-            url: `http://127.0.0.1:${port}`,
-            headers: { authorization: "Bearer no-key-needed" },
-            // The price list comes with the package; without this it is downloaded at every start.
-            env: { LITELLM_LOCAL_MODEL_COST_MAP: "True", LITELLM_LOG: "ERROR" },
-          },
-          options,
-          [
-            ...[python, "-c", "from litellm import run_server; run_server()", "--config", file],
-            ...["--host", "127.0.0.1", "--port", `${port}`, "--num_workers", "1", "--telemetry", "False"],
-          ],
-        );
-      },
-    };
+    const python = await litellmPython(report);
+    return { name, start: (options) => startLiteLlm(python, litellmConfig(options), options) };
   },
 };
+
+/** The Python that has LiteLLM; installed the first time. */
+export async function litellmPython(report: Report): Promise<string> {
+  const { dir } = await cached(
+    "bench-litellm",
+    VERSION,
+    async (into, say) => {
+      say(`installing litellm[proxy] ${VERSION} from PyPI; minutes, once`);
+      await execa("python3", ["-m", "venv", into]);
+      const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--prefer-binary"];
+      await execa(join(into, "bin/python"), [...pip, `litellm[proxy]==${VERSION}`]);
+    },
+    { report },
+  );
+  // The environment is moved into its place once it is whole, so its scripts name a folder that is gone: its modules are run instead.
+  return join(dir, "bin/python");
+}
+
+/** Starts the proxy with a configuration of its own format. One of its models must be named as `MODEL`. */
+export async function startLiteLlm(
+  python: string,
+  config: unknown,
+  options: Pick<GatewayOptions, "core" | "work" | "timeoutMs">,
+): Promise<RunningGateway> {
+  const port = await freePort();
+  const file = join(options.work, "litellm.yaml");
+  await writeFile(file, stringify(config));
+  return startPinned(
+    {
+      name,
+      url: `http://127.0.0.1:${port}`,
+      headers: { authorization: "Bearer no-key-needed" },
+      // The price list comes with the package; without this it is downloaded at every start.
+      env: { LITELLM_LOCAL_MODEL_COST_MAP: "True", LITELLM_LOG: "ERROR" },
+    },
+    options,
+    [
+      ...[python, "-c", "from litellm import run_server; run_server()", "--config", file],
+      ...["--host", "127.0.0.1", "--port", `${port}`, "--num_workers", "1", "--telemetry", "False"],
+    ],
+  );
+}
 
 /** One model; each further upstream is a fallback of the one before, with two retries. Source: docs.litellm.ai/docs/proxy/reliability. */
 function litellmConfig({ upstreams, timeoutMs }: GatewayOptions): unknown {
