@@ -76,8 +76,13 @@ describe("a slow reader", () => {
       expect(most).toBeGreaterThan(100_000);
       expect(most).toBeLessThanOrEqual(MOST_WAITING);
       client.socket.resume();
-      for (const id of ids) await client.wait(over(id));
-      for (const id of ids) expect(textOf(client, id) === LONG).toBe(true);
+      for (const id of ids) {
+        const last = await client.wait(over(id));
+        // On a busy machine another candidate may have been faster; whoever won, the words are all there.
+        const reply = last.type === "event" && last.event.event === "answer" ? last.event.answer.reply : "";
+        expect(reply).not.toBe("");
+        expect(textOf(client, id) === reply).toBe(true);
+      }
     },
   );
 
