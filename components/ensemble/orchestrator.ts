@@ -6,6 +6,7 @@ import type { EnsembleConfigInput, ProfileName, Resources } from "../../runtime/
 import {
   EnsembleConfigSchema,
   ORCHESTRATOR_NAME,
+  ORCHESTRATOR_NODE_FLAGS,
   ORCHESTRATOR_PORT,
   ORCHESTRATOR_RESOURCES,
   PROFILES,
@@ -26,8 +27,6 @@ const CONFIG_FILE = "ensemble.yaml";
 /** Folder of the keys in the pod, and the name of their file: the Secret's key. */
 const KEYS_DIR = "/etc/gorkheavy-keys";
 const KEYS_FILE = "keys.yaml";
-/** Largest old generation of the service's heap, MiB: the rest of its 256 MiB limit is code, buffers and stacks. */
-const HEAP_MIB = 144;
 /** Longest wait for the service, minutes; it starts only when every model has answered. */
 const READY_MINUTES = 25;
 
@@ -129,7 +128,7 @@ function deploymentFor(
     imagePullPolicy: "IfNotPresent",
     resources: renderResources(spec.resources),
     securityContext: containerSecurity(),
-    env: [{ name: "NODE_OPTIONS", value: `--max-old-space-size=${HEAP_MIB}` }],
+    env: [{ name: "NODE_OPTIONS", value: ORCHESTRATOR_NODE_FLAGS.join(" ") }],
   };
   return {
     metadata: { name: ORCHESTRATOR_NAME, namespace: spec.namespace, labels },

@@ -2,6 +2,7 @@ import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { bundle } from "../../../runtime/bundle.mjs";
+import { ORCHESTRATOR_NODE_FLAGS } from "../../../runtime/contracts/catalogue.ts";
 import { type EnsembleConfigInput, renderEnsembleConfig } from "../../../runtime/contracts/ensemble-config.ts";
 import { freePort, type Gateway, type GatewayOptions, MODEL, startPinned } from "./gateway.ts";
 
@@ -21,7 +22,18 @@ export const gorkheavy: Gateway = {
         const file = join(options.work, "ensemble.yaml");
         await writeFile(file, configText(options));
         return startPinned({ name, url: `http://127.0.0.1:${port}` }, options, [
-          ...[process.execPath, entry, "serve", "--config", file, "--port", `${port}`, "--log-level", "error"],
+          ...[
+            process.execPath,
+            ...ORCHESTRATOR_NODE_FLAGS,
+            entry,
+            "serve",
+            "--config",
+            file,
+            "--port",
+            `${port}`,
+            "--log-level",
+            "error",
+          ],
         ]);
       },
     };
