@@ -107,7 +107,10 @@ export const EnsembleConfigSchema = z
     quorum: z.int().min(1).default(1),
     memory: z
       .strictObject({
-        /** Turns (question and answer) of a conversation that models and judge are shown. 0 switches memory off. */
+        /**
+         * Turns (question and answer) of a conversation that models and judge are shown: at least so many, up to three more, so that what is shown begins
+         * anew only with every fourth question and a model need not read it again in between. Fewer where a context window has no room. 0 switches memory off.
+         */
         turns: z.int().min(0).max(100).default(5),
         /** Conversations kept in the process; the one not used for longest goes first. */
         conversations: z.int().min(1).max(1_000_000).default(1_000),

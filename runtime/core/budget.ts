@@ -1,4 +1,5 @@
 import type { Turn } from "./conversations.ts";
+import { leftOut } from "./window.ts";
 
 /**
  * Tokens of a text, estimated from above for the tokenizers of the five models: about 3 characters a token in English
@@ -20,16 +21,17 @@ export interface FittedTurns {
   left: number;
 }
 
-/** Leaves out the oldest turns until the rest fits so many tokens. The question itself is never cut here. */
+/** Leaves out the oldest turns, in blocks, until the rest fits so many tokens. The question itself is never cut here. */
 export function fitTurns(turns: readonly Turn[], tokens: number): FittedTurns {
-  const kept: Turn[] = [];
+  let fitting = 0;
   let used = 0;
   for (const turn of turns.toReversed()) {
     used += estimateTokens(turn.question) + estimateTokens(turn.answer) + 2 * MESSAGE_TOKENS;
     if (used > tokens) break;
-    kept.unshift(turn);
+    fitting++;
   }
-  return { turns: kept, left: turns.length - kept.length };
+  const left = leftOut(turns.length, fitting);
+  return { turns: turns.slice(left), left };
 }
 
 /** What stands where the middle of a text was left out. */

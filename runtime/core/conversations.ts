@@ -1,3 +1,5 @@
+import { mostShown, shownFrom, windowOf } from "./window.ts";
+
 /** One turn of a conversation: what was asked and what was answered. */
 export interface Turn {
   question: string;
@@ -10,34 +12,43 @@ export interface ConversationKey {
   conversation: string;
 }
 
+/** The newest turns of a conversation. */
+export interface RecentTurns {
+  /** Oldest first. */
+  turns: readonly Turn[];
+  /** Turns that there ever were, those that are no longer kept too; the number of the newest, counted from 1. */
+  count: number;
+}
+
 /** Turns per user and conversation, oldest first, bounded in both directions. The conversation not used for longest goes first. */
 export class Conversations {
-  readonly #turns = new Map<string, Turn[]>();
-  readonly #maxTurns: number;
+  readonly #turns = new Map<string, RecentTurns>();
+  readonly #leastTurns: number;
   readonly #maxConversations: number;
 
+  /** @param limits `turns`: at least so many are shown, up to three more */
   constructor(limits: { turns: number; conversations: number }) {
-    this.#maxTurns = limits.turns;
+    this.#leastTurns = limits.turns;
     this.#maxConversations = limits.conversations;
   }
 
-  /** The last turns, oldest first; empty for a conversation never seen. */
+  /** The turns to show, oldest first; empty for a conversation never seen. */
   recall(key: ConversationKey): readonly Turn[] {
     const id = idOf(key);
-    const turns = this.#turns.get(id);
-    if (turns === undefined) return [];
+    const known = this.#turns.get(id);
+    if (known === undefined) return [];
     this.#turns.delete(id);
-    this.#turns.set(id, turns);
-    return turns;
+    this.#turns.set(id, known);
+    return windowOf(known.turns, known.count, this.#leastTurns);
   }
 
   /** Adds a turn and forgets what no longer fits. */
   remember(key: ConversationKey, turn: Turn): void {
-    if (this.#maxTurns === 0) return;
+    if (this.#leastTurns === 0) return;
     const id = idOf(key);
-    const turns = [...(this.#turns.get(id) ?? []), turn].slice(-this.#maxTurns);
+    const { turns, count } = this.#turns.get(id) ?? { turns: [], count: 0 };
     this.#turns.delete(id);
-    this.#turns.set(id, turns);
+    this.#turns.set(id, { turns: [...turns, turn].slice(-mostShown(this.#leastTurns)), count: count + 1 });
     for (const oldest of this.#turns.keys()) {
       if (this.#turns.size <= this.#maxConversations) break;
       this.#turns.delete(oldest);
@@ -66,9 +77,10 @@ function idOf(key: ConversationKey): string {
 
 /**
  * Turns from a client that carries its own history: each assistant message with the user's words before it.
- * @param turns how many of the last ones to keep.
+ * Counted from the first one that the client carries: one that drops its oldest turn with every question has all of it read again.
+ * @param least at least so many of the last ones are shown, up to three more; 0: none
  */
-export function turnsOf(messages: readonly { role: string; content: string }[], turns: number): Turn[] {
+export function turnsOf(messages: readonly { role: string; content: string }[], least: number): Turn[] {
   const found: Turn[] = [];
   let question: string[] = [];
   for (const message of messages) {
@@ -77,5 +89,5 @@ export function turnsOf(messages: readonly { role: string; content: string }[], 
     found.push({ question: question.join("\n\n"), answer: message.content });
     question = [];
   }
-  return turns === 0 ? [] : found.slice(-turns);
+  return found.slice(shownFrom(found.length, least));
 }

@@ -3,6 +3,7 @@ import type { ConversationList, ConversationPage } from "../contracts/conversati
 import type { StoreSettings } from "../contracts/store-config.ts";
 import { Conversations, type ConversationKey, type Turn } from "../core/conversations.ts";
 import { Fault } from "../core/fault.ts";
+import { mostShown, windowOf } from "../core/window.ts";
 import { sleep, timer } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { Link, type LinkState } from "./link.ts";
@@ -116,18 +117,18 @@ export class Memory {
     void this.#theOutbox();
   }
 
-  /** The last turns of a conversation: of the store, and those that wait to be written; of this process alone while the store is away. */
+  /** The turns of a conversation to show: of the store, and those that wait to be written; of this process alone while the store is away. */
   async recall(key: ConversationKey): Promise<Recalled> {
-    const { turns: most } = this.#parts.limits;
-    if (most === 0) return { turns: [] };
+    const { turns: least } = this.#parts.limits;
+    if (least === 0) return { turns: [] };
     try {
       const stored = await this.#link.use(this.#parts.settings.recallMs, "store.recallMs", (store) =>
-        store.recall(key, most),
+        store.recall(key, mostShown(least)),
       );
       const waiting =
         this.#box?.of(key.user, key.conversation).flatMap(({ turn }) => (turn === undefined ? [] : [turn])) ?? [];
-      const turns = [...stored, ...waiting.map(({ question, answer }) => ({ question, answer }))];
-      return { turns: turns.slice(-most) };
+      const turns = [...stored.turns, ...waiting.map(({ question, answer }) => ({ question, answer }))];
+      return { turns: windowOf(turns, stored.count + waiting.length, least) };
     } catch (error) {
       return { turns: this.#recent.recall(key), problem: reasonOf(error) };
     }

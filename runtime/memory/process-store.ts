@@ -1,5 +1,5 @@
 import type { ConversationList, ConversationPage, StoredTurn } from "../contracts/conversations.ts";
-import type { ConversationKey, Turn } from "../core/conversations.ts";
+import type { ConversationKey, RecentTurns } from "../core/conversations.ts";
 import type { Claim, ConversationStore, Finished, KeyedAsk, Retention, Written } from "./store.ts";
 
 /** Most turns that are kept of one conversation where no setting says so. */
@@ -102,10 +102,11 @@ export class ProcessStore implements ConversationStore {
     return { as: "stored", sequence: kept.lastSequence };
   }
 
-  async recall({ user, conversation }: ConversationKey, turns: number): Promise<Turn[]> {
+  async recall({ user, conversation }: ConversationKey, turns: number): Promise<RecentTurns> {
     const kept = this.#conversations.get(idOf(user, conversation));
-    if (kept === undefined || turns === 0) return [];
-    return kept.turns.slice(-turns).map(({ question, answer }) => ({ question, answer }));
+    if (kept === undefined || turns === 0) return { turns: [], count: kept?.lastSequence ?? 0 };
+    const recent = kept.turns.slice(-turns).map(({ question, answer }) => ({ question, answer }));
+    return { turns: recent, count: kept.lastSequence };
   }
 
   async list(user: string, limit: number, cursor?: string): Promise<ConversationList> {

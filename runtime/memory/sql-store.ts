@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { ConversationList, ConversationPage, StoredTurn } from "../contracts/conversations.ts";
-import type { ConversationKey, Turn } from "../core/conversations.ts";
+import type { ConversationKey, RecentTurns } from "../core/conversations.ts";
 import type { Database, Rows, Sql } from "./database.ts";
 import type { Claim, ConversationStore, Finished, KeyedAsk, Retention, Written } from "./store.ts";
 import { codeOf } from "./unavailable.ts";
@@ -94,15 +94,16 @@ export class SqlStore implements ConversationStore {
     }
   }
 
-  async recall({ user, conversation }: ConversationKey, turns: number): Promise<Turn[]> {
+  async recall({ user, conversation }: ConversationKey, turns: number): Promise<RecentTurns> {
     const rows = await this.#database.sql`
-      SELECT question, answer FROM gorkheavy.turns
+      SELECT sequence, question, answer FROM gorkheavy.turns
       WHERE user_id = ${user} AND conversation_id = ${conversation}
       ORDER BY sequence DESC LIMIT ${turns}::integer`;
-    return z
-      .array(z.object({ question: z.string(), answer: z.string() }))
-      .parse(rows)
-      .toReversed();
+    const recent = z.array(TurnRow.pick({ sequence: true, question: true, answer: true })).parse(rows);
+    return {
+      turns: recent.toReversed().map(({ question, answer }) => ({ question, answer })),
+      count: recent[0]?.sequence ?? 0,
+    };
   }
 
   async list(user: string, limit: number, cursor?: string): Promise<ConversationList> {

@@ -1,5 +1,5 @@
 import type { ConversationList, ConversationPage } from "../contracts/conversations.ts";
-import type { ConversationKey, Turn } from "../core/conversations.ts";
+import type { ConversationKey, RecentTurns, Turn } from "../core/conversations.ts";
 
 /** A question under an idempotency key, before it is answered. */
 export interface KeyedAsk {
@@ -57,8 +57,8 @@ export interface ConversationStore {
   release(ask: KeyedAsk): Promise<void>;
   /** Writes an answered question: its turn, its number in the conversation and its key at once, or nothing of it. */
   finish(finished: Finished): Promise<Written>;
-  /** The last turns, oldest first. */
-  recall(key: ConversationKey, turns: number): Promise<Turn[]>;
+  /** The last turns, and how many there ever were. */
+  recall(key: ConversationKey, turns: number): Promise<RecentTurns>;
   list(user: string, limit: number, cursor?: string): Promise<ConversationList>;
   /** Undefined when there is no such conversation. */
   page(key: ConversationKey, limit: number, after: number): Promise<ConversationPage | undefined>;

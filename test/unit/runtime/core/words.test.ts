@@ -93,13 +93,27 @@ describe("budgets", () => {
 describe("conversations", () => {
   const key = (user: string, conversation = "c") => ({ user, conversation });
 
-  test("keep the last five turns, apart by user and conversation", () => {
+  test("keep at least the last five turns, apart by user and conversation", () => {
     const kept = new Conversations({ turns: 5, conversations: 10 });
-    for (let i = 1; i <= 7; i++) kept.remember(key("ann"), { question: `q${i}`, answer: `a${i}` });
+    for (let i = 1; i <= 9; i++) kept.remember(key("ann"), { question: `q${i}`, answer: `a${i}` });
     kept.remember(key("bob"), { question: "bob's", answer: "x" });
-    expect(kept.recall(key("ann")).map(({ question }) => question)).toEqual(["q3", "q4", "q5", "q6", "q7"]);
+    expect(kept.recall(key("ann")).map(({ question }) => question)).toEqual(["q5", "q6", "q7", "q8", "q9"]);
     expect(kept.recall(key("ann", "other"))).toEqual([]);
     expect(kept.recall(key("bob"))).toHaveLength(1);
+  });
+
+  test("count what they have forgotten", () => {
+    const kept = new Conversations({ turns: 5, conversations: 10 });
+    const shown: number[] = [];
+    for (let i = 1; i <= 30; i++) {
+      kept.remember(key("ann"), { question: `q${i}`, answer: `a${i}` });
+      const turns = kept.recall(key("ann"));
+      expect(turns.at(-1)?.question).toBe(`q${i}`);
+      expect((i - turns.length) % 4).toBe(0);
+      shown.push(turns.length);
+    }
+    expect(shown.slice(0, 14)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 5, 6, 7, 8, 5, 6]);
+    expect(shown.slice(-6)).toEqual([5, 6, 7, 8, 5, 6]);
   });
 
   test("forget the one not used for longest when there are too many", () => {
@@ -135,6 +149,15 @@ describe("conversations", () => {
     ];
     expect(turnsOf(messages, 5)).toEqual([{ question: "one\n\nand two", answer: "both" }]);
     expect(turnsOf(messages, 0)).toEqual([]);
+    const pairs = (count: number) =>
+      Array.from({ length: 2 * count }, (_, i) => ({ role: i % 2 === 0 ? "user" : "assistant", content: `${i >> 1}` }));
+    expect([5, 8, 9, 12, 13].map((count) => turnsOf(pairs(count), 5).map(({ question }) => question)[0])).toEqual([
+      "0",
+      "0",
+      "4",
+      "4",
+      "8",
+    ]);
   });
 });
 

@@ -27,6 +27,8 @@ class Door {
   readonly inner = new ProcessStore({ conversations: 100 });
   state: "open" | "down" | "hangs" | "refuses" = "open";
   readonly outcomes: TurnOutcome[] = [];
+  /** What a write waits for. */
+  writing: Promise<void> = Promise.resolve();
 
   get store(): ConversationStore {
     return new Proxy<ConversationStore>(this.inner, {
@@ -37,6 +39,7 @@ class Door {
           if (name === "close") return undefined;
           if (this.state === "hangs") return new Promise(() => undefined);
           if (this.state === "down") throw Object.assign(new Error("gone"), { code: "ECONNREFUSED" });
+          if (name === "finish") await this.writing;
           if (this.state === "refuses" && name === "finish")
             throw new StoreRefused("the store refused the data (SQLSTATE 22021)");
           return (target[name] as (...given: never[]) => Promise<unknown>).apply(target, args);
@@ -106,6 +109,29 @@ test("while the store is away turns wait, are recalled, and are written in order
   expect(await memory.finish(finished("four"), queued)).toEqual({ kept: "stored" });
   expect((await memory.recall(KEY)).problem).toBeUndefined();
   expect(door.outcomes).toEqual(["stored", "queued", "queued", "stored", "stored", "stored"]);
+});
+
+test("what is shown begins at the same turn in the store, with those that wait, and while the store is away", async () => {
+  const door = new Door();
+  const memory = door.memory({ recallMs: 30_000, writeMs: 30_000 });
+  const asked = async (): Promise<string[]> => (await memory.recall(KEY)).turns.map(({ question }) => question);
+  for (let at = 1; at <= 8; at++) await memory.finish(finished(`${at}`), queued);
+  expect(await asked()).toEqual(["1", "2", "3", "4", "5", "6", "7", "8"]);
+  await memory.finish(finished("9"), queued);
+  expect(await asked()).toEqual(["5", "6", "7", "8", "9"]);
+  door.state = "down";
+  for (const at of ["10", "11", "12"]) await memory.finish(finished(at), queued);
+  expect(await asked()).toEqual(["5", "6", "7", "8", "9", "10", "11", "12"]);
+  let write: () => void = () => undefined;
+  door.writing = new Promise((resolve) => (write = resolve));
+  door.state = "open";
+  await until(() => memory.state.state === "up");
+  expect(memory.state.queued).toBe(3);
+  expect(await asked()).toEqual(["5", "6", "7", "8", "9", "10", "11", "12"]);
+  write();
+  await until(() => memory.state.queued === 0);
+  await memory.finish(finished("13"), queued);
+  expect(await asked()).toEqual(["9", "10", "11", "12", "13"]);
 });
 
 test("a store that hangs costs its time once, and then nothing until it is back", async () => {

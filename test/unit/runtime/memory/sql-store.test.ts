@@ -54,17 +54,14 @@ describe.each(Object.keys(stores))("conversations in %s", (name) => {
     const [ann, bob] = [randomUUID(), randomUUID()];
     for (let at = 1; at <= 7; at++) await store().finish(turn(ann, "trip", `ann ${at}`));
     await store().finish(turn(bob, "trip", "bob 1"));
-    expect((await store().recall({ user: ann, conversation: "trip" }, 5)).map(({ question }) => question)).toEqual([
-      "ann 3",
-      "ann 4",
-      "ann 5",
-      "ann 6",
-      "ann 7",
-    ]);
-    expect(await store().recall({ user: bob, conversation: "trip" }, 5)).toEqual([
-      { question: "bob 1", answer: "Answer to bob 1" },
-    ]);
-    expect(await store().recall({ user: bob, conversation: "other" }, 5)).toEqual([]);
+    const recalled = await store().recall({ user: ann, conversation: "trip" }, 5);
+    expect(recalled.turns.map(({ question }) => question)).toEqual(["ann 3", "ann 4", "ann 5", "ann 6", "ann 7"]);
+    expect(recalled.count).toBe(7);
+    expect(await store().recall({ user: bob, conversation: "trip" }, 5)).toEqual({
+      turns: [{ question: "bob 1", answer: "Answer to bob 1" }],
+      count: 1,
+    });
+    expect(await store().recall({ user: bob, conversation: "other" }, 5)).toEqual({ turns: [], count: 0 });
   });
 
   test("a turn that is written twice is there once", async () => {
@@ -149,19 +146,19 @@ describe.each(Object.keys(stores))("conversations in %s", (name) => {
     expect(await store().claim({ user: ann, key: "k", hash: "h", holder: randomUUID() }, 1_000)).toEqual({
       state: "deleted",
     });
-    expect(await store().recall({ user: ann, conversation: "d" }, 5)).toHaveLength(1);
+    expect((await store().recall({ user: ann, conversation: "d" }, 5)).turns).toHaveLength(1);
     expect(await store().remove(ann)).toBe(1);
     expect((await store().list(ann, 10)).conversations).toEqual([]);
-    expect(await store().recall({ user: bob, conversation: "c" }, 5)).toHaveLength(1);
+    expect((await store().recall({ user: bob, conversation: "c" }, 5)).turns).toHaveLength(1);
   });
 
   test("any text comes back", async () => {
     const user = randomUUID();
     const odd = "'; DROP TABLE gorkheavy.turns; -- $1 \\ \" \u202e 🎺\n\t";
     await store().finish(turn(user, "odd", odd));
-    expect((await store().recall({ user, conversation: "odd" }, 5))[0]?.question).toBe(odd);
+    expect((await store().recall({ user, conversation: "odd" }, 5)).turns[0]?.question).toBe(odd);
     await store().finish(turn(user, "odd", "nul \u0000 inside"));
-    expect((await store().recall({ user, conversation: "odd" }, 1))[0]?.question).toMatch(/^nul .{1} inside$/u);
+    expect((await store().recall({ user, conversation: "odd" }, 1)).turns[0]?.question).toMatch(/^nul .{1} inside$/u);
   });
 });
 
