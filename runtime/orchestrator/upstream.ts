@@ -4,7 +4,7 @@ import type { Member } from "../contracts/ensemble-config.ts";
 import { Fault } from "../core/fault.ts";
 import type { ModelCall, Piece } from "../core/ports.ts";
 import { LineError } from "../support/lines.ts";
-import { bad, jsonOf, refused, type Speaker } from "./upstream/answers.ts";
+import { bad, jsonOf, refused, type Speaker, textOf } from "./upstream/answers.ts";
 import { Discovery, type Resolve } from "./upstream/discovery.ts";
 import { ollamaBody, ollamaPieces } from "./upstream/ollama.ts";
 import { openAiBody, openAiPieces } from "./upstream/openai.ts";
@@ -121,7 +121,7 @@ export class Upstream {
     return asked;
   }
 
-  /** GETs a JSON document of a member. Undefined body when it is not JSON. @param pod absent: the member's own address @throws Fault model_unreachable */
+  /** GETs a JSON document of a member. Undefined body when it is not JSON, or longer than any document of these APIs. @param pod absent: the member's own address @throws Fault model_unreachable */
   async get(
     member: Member,
     path: string,
@@ -136,7 +136,7 @@ export class Upstream {
         signal,
         headers: this.#headers(speaker),
       });
-      const text = await answer.body.text();
+      const text = await textOf(answer.body);
       return { status: answer.statusCode, body: jsonOf(text) };
     } catch (error) {
       throw this.#fault(speaker, error);
@@ -163,7 +163,7 @@ export class Upstream {
       signal,
     });
     if (answer.statusCode >= 200 && answer.statusCode < 300) return answer.body;
-    const text = await answer.body.text().catch(() => "");
+    const text = await textOf(answer.body).catch(() => "");
     throw refused(speaker, answer.statusCode, text, answer.headers["retry-after"]);
   }
 
