@@ -14,6 +14,7 @@ import {
   verdictSchema,
 } from "./judging.ts";
 import type { Turn } from "./conversations.ts";
+import { addressesJudge } from "./persuasion.ts";
 import type { PlanStage } from "./plan.ts";
 import type { ModelCall } from "./ports.ts";
 import { mergePrompt, usableMerge } from "./synthesis.ts";
@@ -46,6 +47,8 @@ export interface Judged {
   text?: string;
   /** Whether the judge named the same answer in both orders; absent where it was not asked twice, or a verdict could not be used. */
   orders?: "same" | "flipped";
+  /** Whose answers spoke to the judge instead of to the user; absent where none did, or nobody was asked to choose. */
+  persuaders?: readonly string[];
   /** The whole verdict, where the judge still writes its scores. Absent: this is all. */
   scored?: Promise<ReadonlyMap<string, Scores>>;
 }
@@ -55,6 +58,8 @@ export interface Judged {
  * (none, unreadable, a tie, or two orders that disagree): the highest sum of scores if one stands alone, else the answer that
  * resembles the others most, else the first of the plan. The judge's label comes first in its verdict, and the winner is found as soon as it
  * can be read (in both orders: as soon as both can, and agree): what the judge writes after it are scores, for which nobody has to wait.
+ * Where an answer speaks to the judge, the judge is asked in both orders, whether that was wanted or not: what points at a place or a label
+ * then wins nothing. Such an answer is not merged either, as what a merger obeys would reach the user as the ensemble's own words.
  * @param fit not empty.
  */
 export async function decide(
@@ -82,11 +87,15 @@ export async function decide(
     };
   }
   const judgedFit = fit.slice(0, MOST_JUDGED);
-  if (judging.question.mode === "synthesize") {
-    const merged = await synthesize(judgedFit, judge, judging);
-    if (merged !== undefined) return merged;
+  const calm = judgedFit.filter(({ text }) => !addressesJudge(text));
+  const persuaders = judgedFit.filter((one) => !calm.includes(one)).map(({ member }) => member);
+  const seen = persuaders.length === 0 ? {} : { persuaders };
+  if (judging.question.mode === "synthesize" && calm.length > 1) {
+    const merged = await synthesize(calm, judge, judging);
+    if (merged !== undefined) return { ...merged, ...seen };
   }
-  return judged(judgedFit, judge, judging);
+  const twice = judging.question.bothOrders === true || persuaders.length > 0;
+  return { ...(await judged(judgedFit, judge, judging, twice)), ...seen };
 }
 
 /** One answer from all of them; undefined when it failed or cannot be given to the user, and the usual verdict has to do. */
@@ -111,10 +120,9 @@ async function synthesize(fit: readonly Contender[], judge: PlanStage, judging: 
   };
 }
 
-async function judged(fit: readonly Contender[], judge: PlanStage, judging: Judging): Promise<Judged> {
+async function judged(fit: readonly Contender[], judge: PlanStage, judging: Judging, twice: boolean): Promise<Judged> {
   const ballot = judging.ballot(fit);
-  const ballots =
-    judging.question.bothOrders === true ? [ballot, secondBallot(ballot, () => judging.random())] : [ballot];
+  const ballots = twice ? [ballot, secondBallot(ballot, () => judging.random())] : [ballot];
   const heard = ballots.map((one, index) => hear(one, judge, judging, index));
   const whole = Promise.all(heard.map(({ verdict }) => verdict));
   const names = await Promise.all(heard.map(({ label }) => label));

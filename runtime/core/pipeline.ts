@@ -43,6 +43,8 @@ export interface Outcome {
   turnsShown: number;
   /** Whether the judge named the same answer in both orders; absent where it was not asked twice, or a verdict could not be used. */
   orders?: "same" | "flipped";
+  /** Stages whose answers spoke to the judge instead of to the user; absent where none did, or nobody was asked to choose. */
+  persuaders?: readonly string[];
   /** From the question to the answer; scores that come later are not waited for. */
   ms: number;
 }
@@ -341,6 +343,7 @@ class Run {
       stages: this.stages(),
       turnsShown: this.#turnsShown,
       ...(judged.orders === undefined ? {} : { orders: judged.orders }),
+      ...(judged.persuaders === undefined ? {} : { persuaders: judged.persuaders }),
       ms: roundMs(this.#ports.now() - this.#began),
     };
   }

@@ -22,6 +22,7 @@ export class EnsembleMetrics {
   readonly #decisions: Counter<"by">;
   readonly #wins: Counter<"member">;
   readonly #orders: Counter<"outcome">;
+  readonly #persuaders: Counter<"member">;
   readonly #turns: Counter<"outcome">;
 
   /** @param now what the gauges show when somebody looks. */
@@ -102,6 +103,12 @@ export class EnsembleMetrics {
       registers,
     });
     for (const outcome of ["same", "flipped"]) this.#orders.inc({ outcome }, 0);
+    this.#persuaders = new Counter({
+      name: "gorkheavy_judge_addressed_total",
+      help: "Answers that spoke to the judge instead of to the user, such as by asking to be chosen; these questions are judged in both orders",
+      labelNames: ["member"],
+      registers,
+    });
     this.#wins = new Counter({
       name: "gorkheavy_wins_total",
       help: "Questions won",
@@ -171,6 +178,7 @@ export class EnsembleMetrics {
     this.#decisions.inc({ by: outcome.decision.by });
     this.#wins.inc({ member: outcome.decision.winner });
     if (outcome.orders !== undefined) this.#orders.inc({ outcome: outcome.orders });
+    for (const member of outcome.persuaders ?? []) this.#persuaders.inc({ member });
     this.#countStages(outcome.stages);
   }
 
