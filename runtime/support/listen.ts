@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
+import { Sockets } from "./drain.ts";
 
 /** What answers requests: a hono app, or anything with its `fetch`. */
 export interface App {
@@ -17,7 +18,7 @@ export interface Listening {
   port: number;
   /** `http://host:port`, fit for a client on this machine. */
   url: string;
-  /** Takes no new connection, lets requests in flight end, and cuts those still open after so many ms. */
+  /** Takes no new connection, lets requests in flight end, closes sockets without one, and cuts those still open after so many ms. */
   drain(graceMs: number): Promise<void>;
 }
 
@@ -66,6 +67,7 @@ export async function listen(
     },
   );
   server.maxHeadersCount = 200;
+  const sockets = new Sockets(server);
   await new Promise<void>((resolve, reject) => {
     server.once("error", (cause: NodeJS.ErrnoException) => reject(cannotListen(host, port, cause)));
     server.listen(port, host, resolve);
@@ -78,7 +80,7 @@ export async function listen(
     host,
     port: address.port,
     url: `http://${reachable}:${address.port}`,
-    drain: (graceMs) => drain(server, graceMs),
+    drain: (graceMs) => sockets.drain(graceMs),
   };
 }
 
@@ -92,24 +94,4 @@ function cannotListen(host: string, port: number, cause: NodeJS.ErrnoException):
           ? "this machine has no such address; give another --host"
           : cause.message;
   return new Error(`cannot listen on ${host}:${port}: ${why}`, { cause });
-}
-
-/** How often connections are looked over while draining, ms: one that has become idle must not hold the process. */
-const SWEEP_MS = 50;
-
-async function drain(server: Server, graceMs: number): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const sweep = setInterval(() => {
-      server.closeIdleConnections();
-    }, SWEEP_MS);
-    const cut = setTimeout(() => {
-      server.closeAllConnections();
-    }, graceMs);
-    server.close(() => {
-      clearInterval(sweep);
-      clearTimeout(cut);
-      resolve();
-    });
-    server.closeIdleConnections();
-  });
 }

@@ -14,7 +14,7 @@ import type { Outlet, Session } from "./session.ts";
 export const MOST_WAITING_BYTES = 262_144;
 
 /** Time for a client to answer a close frame, ms. */
-const GOODBYE_MS = 2_000;
+const GOODBYE_MS = 800;
 
 /** What a connection needs of the horn that it belongs to. */
 export interface Hall {

@@ -30,14 +30,17 @@ export interface ClientCall {
   headers?: Record<string, string>;
 }
 
-/** Makes a call as a plain client does and says how it ended. Any server of these APIs can be called. */
-export async function callAsClient(call: ClientCall): Promise<Outcome & { ms: number }> {
+/**
+ * Makes a call as a plain client does and says how it ended. Any server of these APIs can be called.
+ * @returns with `broke`, what broke the connection, such as ECONNREFUSED; absent when nothing did
+ */
+export async function callAsClient(call: ClientCall): Promise<Outcome & { ms: number; broke?: string }> {
   const { baseUrl, api, model, question, stream, patienceMs, headers } = call;
   const began = performance.now();
   const signal = AbortSignal.timeout(patienceMs);
   let status = 0;
   let body = "";
-  let broken = false;
+  let broke: string | undefined;
   try {
     const response = await fetch(`${baseUrl}${api === "ollama" ? "/api/chat" : "/v1/chat/completions"}`, {
       method: "POST",
@@ -51,13 +54,16 @@ export async function callAsClient(call: ClientCall): Promise<Outcome & { ms: nu
       for await (const part of response.body as AsyncIterable<Uint8Array>)
         body += decoder.decode(part, { stream: true });
     }
-  } catch {
-    broken = true;
+  } catch (error) {
+    broke = Broken.safeParse(error).data?.cause.code ?? String(error);
   }
   const ms = performance.now() - began;
   if (signal.aborted) return { kind: "hang", text: body, ms };
-  return { ...read(api, stream && status === 200, status, body, broken), ms };
+  const outcome = read(api, stream && status === 200, status, body, broke !== undefined);
+  return { ...outcome, ms, ...(broke === undefined ? {} : { broke }) };
 }
+
+const Broken = z.looseObject({ cause: z.looseObject({ code: z.string() }) });
 
 function read(api: ClientApi, streamed: boolean, status: number, body: string, broken: boolean): Outcome {
   if (broken && body === "") return { kind: "cut", text: "", status };
