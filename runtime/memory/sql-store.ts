@@ -2,11 +2,9 @@ import { z } from "zod";
 import type { ConversationList, ConversationPage, StoredTurn } from "../contracts/conversations.ts";
 import type { ConversationKey, RecentTurns } from "../core/conversations.ts";
 import type { Database, Rows, Sql } from "./database.ts";
+import { purge } from "./purge.ts";
 import type { Claim, ConversationStore, Finished, KeyedAsk, Retention, Written } from "./store.ts";
 import { codeOf } from "./unavailable.ts";
-
-/** Days for which a deletion is remembered; what waits longer in an outbox than that is not thought of. */
-const DELETION_DAYS = 90;
 
 /** SQLSTATE of a second row with the same id. */
 const UNIQUE_VIOLATION = "23505";
@@ -172,21 +170,8 @@ export class SqlStore implements ConversationStore {
     });
   }
 
-  async purge({ keyHours, keepDays, turnsPerConversation }: Retention): Promise<void> {
-    const { sql } = this.#database;
-    await sql`DELETE FROM gorkheavy.asks WHERE claimed_at < now() - ${keyHours}::float8 * interval '1 hour' AND (state <> 'work' OR lease_until < now())`;
-    await sql`DELETE FROM gorkheavy.deletions WHERE deleted_at < now() - ${DELETION_DAYS}::float8 * interval '1 day'`;
-    if (keepDays !== undefined)
-      await sql`DELETE FROM gorkheavy.turns WHERE asked_at < now() - ${keepDays}::float8 * interval '1 day'`;
-    if (turnsPerConversation !== undefined) {
-      await sql`
-        DELETE FROM gorkheavy.turns t USING gorkheavy.conversations c
-        WHERE t.user_id = c.user_id AND t.conversation_id = c.id AND t.sequence <= c.last_sequence - ${turnsPerConversation}::integer`;
-    }
-    if (keepDays === undefined) return;
-    await sql`
-      DELETE FROM gorkheavy.conversations c WHERE c.updated_at < now() - ${keepDays}::float8 * interval '1 day'
-      AND NOT EXISTS (SELECT 1 FROM gorkheavy.turns t WHERE t.user_id = c.user_id AND t.conversation_id = c.id)`;
+  async purge(retention: Retention): Promise<void> {
+    await purge(this.#database.sql, retention);
   }
 
   close(): Promise<void> {

@@ -3,10 +3,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Database } from "../../../../runtime/memory/database.ts";
+import type { Database, Rows, Sql } from "../../../../runtime/memory/database.ts";
 import { migrate, ownMigrations } from "../../../../runtime/memory/migrations.ts";
 import { openPglite } from "../../../../runtime/memory/pglite.ts";
 import { ProcessStore } from "../../../../runtime/memory/process-store.ts";
+import { purge } from "../../../../runtime/memory/purge.ts";
 import { SqlStore } from "../../../../runtime/memory/sql-store.ts";
 import type { ConversationStore, Finished } from "../../../../runtime/memory/store.ts";
 
@@ -214,6 +215,42 @@ describe("conversations in SQL", () => {
     expect(await sqlStore.claim({ user, key: "k", hash: "other", holder: randomUUID() }, 1_000)).toEqual({
       state: "mine",
     });
+  });
+
+  test("retention deletes in batches, all that is due and nothing else", async () => {
+    await database.sql`
+      INSERT INTO gorkheavy.conversations (user_id, id, last_sequence, updated_at)
+      SELECT 'due', 'c' || i, 10, '2020-01-01' FROM generate_series(1, 7) AS i`;
+    await database.sql`
+      INSERT INTO gorkheavy.turns (user_id, conversation_id, sequence, id, question, answer, member, model, asked_at)
+      SELECT 'due', 'c' || i, s, gen_random_uuid(), 'q', 'a', 'm', 'm', CASE WHEN i = 7 AND s > 3 THEN now() ELSE '2020-01-01' END
+      FROM generate_series(1, 7) AS i, generate_series(1, 10) AS s`;
+    await database.sql`
+      INSERT INTO gorkheavy.asks (user_id, key, request_hash, state, claimed_at)
+      SELECT 'due', 'k' || i, 'h', 'done', CASE WHEN i > 9 THEN now() ELSE '2020-01-01' END FROM generate_series(1, 11) AS i`;
+    await database.sql`
+      INSERT INTO gorkheavy.deletions (user_id, conversation_id, deleted_at)
+      SELECT 'due', 'd' || i, CASE WHEN i > 9 THEN now() ELSE '2020-01-01' END FROM generate_series(1, 11) AS i`;
+    const batches: number[] = [];
+    const counting: Sql = async (text, ...values) => {
+      const rows = await database.sql(text, ...values);
+      batches.push(rows.length);
+      return rows;
+    };
+    await purge(counting, { keyHours: 24, keepDays: 30, turnsPerConversation: 2 }, 4);
+    expect(Math.max(...batches)).toBe(4);
+    const left = async (table: Promise<Rows>): Promise<unknown> => (await table)[0]?.["left"];
+    expect(await left(database.sql`SELECT count(*)::int AS left FROM gorkheavy.asks WHERE user_id = 'due'`)).toBe(2);
+    expect(await left(database.sql`SELECT count(*)::int AS left FROM gorkheavy.deletions WHERE user_id = 'due'`)).toBe(
+      2,
+    );
+    expect(
+      await database.sql`SELECT conversation_id, sequence FROM gorkheavy.turns WHERE user_id = 'due' ORDER BY sequence`,
+    ).toEqual([
+      { conversation_id: "c7", sequence: 9 },
+      { conversation_id: "c7", sequence: 10 },
+    ]);
+    expect(await database.sql`SELECT id FROM gorkheavy.conversations WHERE user_id = 'due'`).toEqual([{ id: "c7" }]);
   });
 
   test("migrations are applied once, and neither a newer schema nor a changed file is taken", async () => {
