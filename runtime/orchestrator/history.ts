@@ -3,11 +3,13 @@ import type { z } from "zod";
 import { ConversationList, ConversationPage, ConversationsDeleted } from "../contracts/conversations.ts";
 import { NativeError } from "../contracts/native.ts";
 import { integer } from "../support/options.ts";
+import { keyOf } from "./chat/command.ts";
 import { AskError } from "./chat.ts";
 
 interface Flags {
   url: string;
   user?: string;
+  keyFile?: string;
   json?: boolean;
 }
 
@@ -19,7 +21,8 @@ export function historyCommand(): Command {
       .command(name)
       .description(description)
       .option("--url <address>", "the orchestrator", "http://127.0.0.1:8080")
-      .option("--user <name>", "whose conversations");
+      .option("--user <name>", "whose conversations")
+      .option("--key-file <file>", "file with the key, where one is wanted (or set GORKHEAVY_KEY)");
   under("list", "the one used last comes first")
     .option("--limit <number>", "most of them", integer("limit", 1, 200), 50)
     .option("--cursor <cursor>", "go on after an earlier list")
@@ -86,17 +89,18 @@ async function read<S extends z.ZodType>(
 
 /** @throws AskError fit for people */
 async function call(
-  { url, user }: Flags,
+  { url, user, keyFile }: Flags,
   method: string,
   path: string,
   query: Record<string, string | undefined>,
 ): Promise<Response> {
   const given = Object.entries({ ...query, user }).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  const key = await keyOf(keyFile, process.env);
   let response: Response;
   try {
     response = await fetch(
       `${url.replace(/\/+$/, "")}/v1/conversations${path}?${new URLSearchParams(given).toString()}`,
-      { method },
+      { method, headers: key === undefined ? {} : { authorization: `Bearer ${key}` } },
     );
   } catch (cause) {
     throw new AskError(
