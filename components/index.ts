@@ -1,5 +1,6 @@
 /** From a Ready cluster to a judged answer: Pulumi components for the models and for the service that asks them. */
 export { ArgsError } from "./args.ts";
+export type { ConversationStoreArgs } from "./ensemble/conversation-store.ts";
 export type { EnsembleArgs } from "./ensemble/ensemble.ts";
 export { Ensemble } from "./ensemble/ensemble.ts";
 export type { Fit, Misfit, NodeCapacity, Situation, Workload } from "./ensemble/fit.ts";

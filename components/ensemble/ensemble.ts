@@ -20,6 +20,8 @@ import { BackendSchema } from "../models/backend.ts";
 import type { StoreChoice } from "../models/model-store.ts";
 import { ModelStore } from "../models/model-store.ts";
 import { Model } from "../models/model.ts";
+import type { ConversationStoreArgs } from "./conversation-store.ts";
+import { ConversationStoreSchema, sealed } from "./conversation-store.ts";
 import type { NodeCapacity } from "./fit.ts";
 import { NodeCapacitySchema, planFit, renderMisfit } from "./fit.ts";
 import { modelPolicy, orchestratorPolicy } from "./isolation.ts";
@@ -46,6 +48,7 @@ export const EnsembleSchema = z
     backend: BackendSchema.default("scripted"),
     members: MembersSchema.prefault({}),
     store: z.custom<StoreChoice>().optional(),
+    conversationStore: ConversationStoreSchema.optional(),
     deadlines: DeadlinesSchema.optional(),
     nodes: z.array(NodeCapacitySchema).optional(),
     isolate: z.boolean().default(true),
@@ -79,6 +82,8 @@ export interface EnsembleArgs {
   members?: Record<string, MemberChoice>;
   /** Where weights are kept. @default - `{ kind: "node" }`; in the seed's profile `{ kind: "ephemeral" }`, as there */
   store?: StoreChoice;
+  /** Postgres that keeps the conversations. @default - the service's memory: they are gone with its pod */
+  conversationStore?: ConversationStoreArgs;
   /** How long each stage of a question may take, ms. @default - the orchestrator's own */
   deadlines?: EnsembleConfigInput["deadlines"];
   /** The cluster's machines. If given, an ensemble that does not fit them is refused at preview. @default - not checked */
@@ -116,7 +121,7 @@ export class Ensemble extends pulumi.ComponentResource {
   readonly #store: ModelStore;
 
   constructor(name: string, args: EnsembleArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("gorkheavy:ensemble:Ensemble", name, args, opts);
+    super("gorkheavy:ensemble:Ensemble", name, sealed(args), opts);
     const spec = parseArgs(this, EnsembleSchema, args);
 
     const space = spec.createNamespace
@@ -140,6 +145,7 @@ export class Ensemble extends pulumi.ComponentResource {
         serviceType: spec.serviceType,
         config: { ...configOf(spec.members, spec.profile, spec.deadlines), access },
         ...(keysSecret === undefined ? {} : { keysSecret }),
+        ...(spec.conversationStore === undefined ? {} : { conversationStore: spec.conversationStore }),
         // An Ollama server cannot tell whether weights are loaded; its pod is only behind its Service once they are.
         ...(spec.backend === "ollama" ? { waitPath: TAGS_PATH } : {}),
       },
@@ -164,7 +170,13 @@ export class Ensemble extends pulumi.ComponentResource {
     const policies: [string, k8s.types.input.networking.v1.NetworkPolicySpec][] = spec.isolate
       ? [
           ["models-only-from-orchestrator", modelPolicy(spec.backend === "ollama")],
-          ["orchestrator", orchestratorPolicy(spec.serviceType === "ClusterIP" ? spec.clients : "everybody")],
+          [
+            "orchestrator",
+            orchestratorPolicy(
+              spec.serviceType === "ClusterIP" ? spec.clients : "everybody",
+              spec.conversationStore?.port,
+            ),
+          ],
         ]
       : [];
     const fences: pulumi.Resource[] = policies.map(

@@ -37,11 +37,12 @@ export function modelPolicy(downloads: boolean): Policy {
 }
 
 /**
- * The orchestrator talks to its models and to nobody else.
+ * The orchestrator talks to its models, to the port of its database, and to nobody else.
  * @param clients address ranges (CIDR) that reach it beside the pods of its own namespace and `kubectl port-forward`, which enters the
  * pod through its node; or everybody.
+ * @param databasePort TCP port of the database, wherever it is; none: there is no database
  */
-export function orchestratorPolicy(clients: readonly string[] | "everybody"): Policy {
+export function orchestratorPolicy(clients: readonly string[] | "everybody", databasePort?: number): Policy {
   const from = [
     { podSelector: {} },
     ...(clients === "everybody" ? [] : clients.map((cidr) => ({ ipBlock: { cidr } }))),
@@ -56,6 +57,7 @@ export function orchestratorPolicy(clients: readonly string[] | "everybody"): Po
         to: [{ podSelector: { matchLabels: ensembleSelector("model") } }],
         ports: [{ port: MODEL_PORT, protocol: "TCP" }],
       },
+      ...(databasePort === undefined ? [] : [{ ports: [{ port: databasePort, protocol: "TCP" }] }]),
     ],
   };
 }

@@ -18,6 +18,8 @@ import { later, parseArgs } from "../args.ts";
 import { ImageRefSchema } from "../image.ts";
 import { labelsFor, selectorFor } from "../labels.ts";
 import { containerSecurity, placementFor, podSecurity, renderResources } from "../placement.ts";
+import type { ConversationStoreArgs } from "./conversation-store.ts";
+import { ConversationStoreSchema, databaseUrlRef, sealed } from "./conversation-store.ts";
 import { renderWaitScript } from "./wait.ts";
 
 /** Folder of the configuration in the pod. */
@@ -39,6 +41,7 @@ export const OrchestratorSchema = z.strictObject({
   image: ImageRefSchema,
   config: EnsembleConfigSchema,
   keysSecret: later("keysSecret", z.string().min(1)).optional(),
+  conversationStore: ConversationStoreSchema.optional(),
   waitPath: z.string().startsWith("/").optional(),
   profile: ProfileNameSchema.default("default"),
   resources: ResourcesSchema.prefault(ORCHESTRATOR_RESOURCES),
@@ -59,6 +62,8 @@ export interface OrchestratorArgs {
    * reaches the service within about a minute, without a new pod. @default - no keys: `config.access` alone says who may ask
    */
   keysSecret?: pulumi.Input<string>;
+  /** Postgres that keeps the conversations; `config.store.kind` is then `postgres`. @default - what `config.store` says */
+  conversationStore?: ConversationStoreArgs;
   /** Path that every member must answer with 200 before the service starts. @default - the profile's */
   waitPath?: string;
   /** How it waits, is spread and evicted. @default "default" */
@@ -70,7 +75,7 @@ export interface OrchestratorArgs {
 }
 
 /**
- * Runs the service that asks the models and the judge. One replica: the conversations are in its memory.
+ * Runs the service that asks the models and the judge. One replica: without a `conversationStore` the conversations are in its memory.
  * What `opts.dependsOn` names is there before its pod.
  */
 export class Orchestrator extends pulumi.ComponentResource {
@@ -78,15 +83,28 @@ export class Orchestrator extends pulumi.ComponentResource {
   readonly url: pulumi.Output<string>;
 
   constructor(name: string, args: OrchestratorArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("gorkheavy:ensemble:Orchestrator", name, args, opts);
+    super("gorkheavy:ensemble:Orchestrator", name, sealed(args), opts);
     const spec = parseArgs(this, OrchestratorSchema, args);
-    const { access } = spec.config;
+    const { access, store } = spec.config;
     const keysFile = spec.keysSecret === undefined ? access.keysFile : `${KEYS_DIR}/${KEYS_FILE}`;
-    const text = renderEnsembleConfig({ ...spec.config, access: { ...access, keysFile } });
+    const text = renderEnsembleConfig({
+      ...spec.config,
+      access: { ...access, keysFile },
+      store: spec.conversationStore === undefined ? store : { ...store, kind: "postgres" },
+    });
     const sha256 = createHash("sha256").update(text).digest("hex");
 
     const config = new k8s.core.v1.ConfigMap(name, configFor(text, sha256, spec), { parent: this });
-    const deployment = new k8s.apps.v1.Deployment(name, deploymentFor(config.metadata.name, sha256, spec), {
+    const secretEnv =
+      spec.conversationStore === undefined
+        ? []
+        : [
+            {
+              name: store.urlEnv,
+              valueFrom: { secretKeyRef: databaseUrlRef(this, name, spec.namespace, labels, spec.conversationStore) },
+            },
+          ];
+    const deployment = new k8s.apps.v1.Deployment(name, deploymentFor(config.metadata.name, sha256, secretEnv, spec), {
       parent: this,
       dependsOn: opts?.dependsOn,
       customTimeouts: { create: `${READY_MINUTES}m`, update: `${READY_MINUTES}m` },
@@ -114,6 +132,7 @@ function configFor(text: string, sha256: string, spec: Spec): k8s.types.input.co
 function deploymentFor(
   configName: pulumi.Input<string>,
   sha256: string,
+  secretEnv: k8s.types.input.core.v1.EnvVar[],
   spec: Spec,
 ): k8s.types.input.apps.v1.Deployment {
   const profile = PROFILES[spec.profile];
@@ -147,6 +166,7 @@ function deploymentFor(
             {
               ...common,
               name: "orchestrator",
+              env: [...common.env, ...secretEnv],
               command: ["node", "/app/gorkheavy.mjs"],
               args: ["serve", "--config", `${CONFIG_DIR}/${CONFIG_FILE}`, "--port", `${ORCHESTRATOR_PORT}`],
               ports: [{ name: "http", containerPort: ORCHESTRATOR_PORT, protocol: "TCP" }],

@@ -94,7 +94,7 @@ export function configOf(
         ...(profile.threadsFollowCpuLimit ? { numThread: threadsFor(resources.limits.cpuMillicores) } : {}),
       })),
     ...(deadlines === undefined ? {} : { deadlines }),
-    // PGlite would take more memory than the service has, and the pod no volume of its own.
+    // PGlite would take more memory than the service has, and the pod no volume of its own. A conversationStore makes it postgres.
     store: { kind: "process" },
     listen: { host: "0.0.0.0", port: ORCHESTRATOR_PORT },
   };

@@ -5,18 +5,24 @@ import type { GraphOptions, RecordedGraph, Registration, Stubs } from "../../sup
 import { startGraph } from "../../support/graph.ts";
 
 /** Kubernetes kinds that the components make; the API server gives back what it was given. */
-export const KUBERNETES: Stubs = Object.fromEntries(
-  [
-    "apps/v1:Deployment",
-    "core/v1:ConfigMap",
-    "core/v1:Namespace",
-    "core/v1:PersistentVolume",
-    "core/v1:PersistentVolumeClaim",
-    "core/v1:ResourceQuota",
-    "core/v1:Service",
-    "networking.k8s.io/v1:NetworkPolicy",
-  ].map((kind) => [`kubernetes:${kind}`, () => ({})]),
-);
+export const KUBERNETES: Stubs = {
+  ...Object.fromEntries(
+    [
+      "apps/v1:Deployment",
+      "core/v1:ConfigMap",
+      "core/v1:Namespace",
+      "core/v1:PersistentVolume",
+      "core/v1:PersistentVolumeClaim",
+      "core/v1:ResourceQuota",
+      "core/v1:Service",
+      "networking.k8s.io/v1:NetworkPolicy",
+    ].map((kind) => [`kubernetes:${kind}`, () => ({})]),
+  ),
+  // One without a name gets one made of the resource's, as the provider does it.
+  "kubernetes:core/v1:Secret": ({ name, inputs }) => ({
+    outputs: { metadata: { name: `${name}-1a2b3c4d`, ...(inputs["metadata"] as object) } },
+  }),
+};
 
 /** The kubeconfig of the tests' provider; it must never be seen in plain. */
 export const KUBECONFIG_CANARY = "canary-kubeconfig-7c1f";
@@ -37,7 +43,9 @@ const Container = z.looseObject({
   image: z.string(),
   command: z.array(z.string()).optional(),
   args: z.array(z.string()).optional(),
-  env: z.array(z.looseObject({ name: z.string(), value: z.string() })).optional(),
+  env: z
+    .array(z.looseObject({ name: z.string(), value: z.string().optional(), valueFrom: z.unknown().optional() }))
+    .optional(),
   resources: z.strictObject({ requests: Amounts, limits: Amounts }),
   startupProbe: Probe.optional(),
   livenessProbe: Probe.optional(),
