@@ -15,6 +15,10 @@ export const StoreSchema = z.strictObject({
   /**
    * `postgres`: the server that the variable `urlEnv` names; `pglite`: Postgres in this process, its files in `directory`; `process`: memory
    * alone, gone with the process. `auto`: Postgres where the variable is set, else PGlite.
+   *
+   * A killed process loses nothing with `postgres` and `pglite`. A power cut is another thing for `pglite`: it leaves its files to the operating
+   * system, which writes them some seconds later (its file layer has no fsync at all, so no setting turns it on; seen at 0.5.16). The last
+   * turns can be lost then, and in the worst case the files are damaged. Where that matters use `postgres`.
    */
   kind: StoreKind.default("auto"),
   /** Environment variable that holds the URL, `postgres://user:password@host:5432/database`. Never the URL itself: it has a password in it. */
