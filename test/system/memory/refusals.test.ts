@@ -44,7 +44,7 @@ async function saidOf(store: Record<string, unknown>, url?: string): Promise<{ e
   const memory = memoryOf({
     config: { store: settings, memory: limits },
     env: url === undefined ? {} : { GORKHEAVY_DATABASE_URL: url },
-    log: log as never,
+    log,
   });
   try {
     // Its time may be over before the store has begun; the reason comes then.
