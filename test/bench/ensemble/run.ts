@@ -28,6 +28,8 @@ export interface Row {
   firstP50: number;
   /** Calls that models got, for each question. */
   calls: number;
+  /** Whether candidates are shown the conversation before the question. */
+  showsTurns: boolean;
 }
 
 /** One run of the ensemble's benchmark. */
@@ -45,17 +47,22 @@ export interface Options {
 interface Entrant extends Contestant {
   /** Base address of any of its models. */
   models: string;
+  showsTurns: boolean;
 }
 
 /** Runs all contestants in turn: A B C, A B C, question by question. */
 export async function benchEnsemble(options: Options): Promise<Row[]> {
   const work = await mkdtemp(join(tmpdir(), "gorkheavy-bench-"));
   const entrants: Entrant[] = [];
-  const enter = async (start: (addresses: Record<string, string>) => Promise<Contestant>): Promise<void> => {
+  const enter = async (
+    showsTurns: boolean,
+    start: (addresses: Record<string, string>) => Promise<Contestant>,
+  ): Promise<void> => {
     const models = await startModels(options);
     const contestant = await start(models.addresses);
     entrants.push({
       name: contestant.name,
+      showsTurns,
       ask: (question) => contestant.ask(question),
       models: models.addresses["judge"] ?? "",
       close: async () => {
@@ -65,12 +72,12 @@ export async function benchEnsemble(options: Options): Promise<Row[]> {
     });
   };
   const ours = (name: string, settings: Omit<EnsembleConfigInput, "members">) =>
-    enter((addresses) => startOurs(name, work, addresses, settings));
+    enter(settings.memory?.turns !== 0, (addresses) => startOurs(name, work, addresses, settings));
   try {
-    if (options.seed) await enter((addresses) => startSeed(addresses, 0));
+    if (options.seed) await enter(false, (addresses) => startSeed(addresses, 0));
     if (options.stallRatio > 0) {
       const timeoutMs = Math.ceil(FALLBACK_MS / options.speed);
-      await enter((addresses) => startLiteLlmEnsemble(addresses, 0, timeoutMs));
+      await enter(false, (addresses) => startLiteLlmEnsemble(addresses, 0, timeoutMs));
     }
     await ours("gorkheavy, scores, no overlap", { judging: { scores: true, overlap: false } });
     await ours("gorkheavy, as it comes", {});
@@ -106,7 +113,8 @@ async function startModels({
 async function measure(entrants: readonly Entrant[], options: Options): Promise<Row[]> {
   const readLog = async (models: string) => Log.parse(await (await fetch(`${models}/log`)).json());
   const seen = entrants.map(() => ({ times: [] as number[], first: [] as number[], over: [] as number[], calls: 0 }));
-  for (let question = 0; question < options.questions; question++) {
+  // Question 0 opens connections and, in the service, the store; it is not counted for anybody.
+  for (let question = 0; question <= options.questions; question++) {
     for (const [index, entrant] of entrants.entries()) {
       const into = seen[index];
       if (into === undefined) continue;
@@ -117,6 +125,7 @@ async function measure(entrants: readonly Entrant[], options: Options): Promise<
         wholeMs = ms,
       } = await entrant.ask(`Question ${question}: what is the way from here to there, and why that one?`);
       const log = await readLog(entrant.models);
+      if (question === 0) continue;
       into.times.push(ms);
       into.first.push(firstMs);
       into.calls += log.length;
@@ -124,10 +133,11 @@ async function measure(entrants: readonly Entrant[], options: Options): Promise<
       if (path !== undefined) into.over.push(wholeMs - path);
     }
   }
-  return entrants.map(({ name }, index) => {
+  return entrants.map(({ name, showsTurns }, index) => {
     const { times, first, over, calls } = seen[index] ?? { times: [], first: [], over: [], calls: 0 };
     return {
       name,
+      showsTurns,
       p50: percentile(times, 50),
       p99: percentile(times, 99),
       firstP50: percentile(first, 50),
