@@ -174,7 +174,7 @@ export class Ensemble {
 
   /**
    * Asks the ensemble; the turn is stored before anybody is told. @param told told of the answer as soon as its words are known and stored,
-   * where the judge has scores still to write; then this resolves with them. @throws Fault no_answer, overloaded, cancelled, idempotency_conflict, idempotency_in_progress
+   * where the judge has scores still to write and no key asks for the same bytes again; then this resolves with them. @throws Fault no_answer, overloaded, cancelled, idempotency_conflict, idempotency_in_progress
    */
   ask(input: AskInput, signal: AbortSignal, watch?: Watch, told?: (answer: AskAnswer) => void): Promise<AskAnswer> {
     if (this.#tracing === undefined) return this.#ask(input, signal, watch, told);
@@ -231,23 +231,20 @@ export class Ensemble {
     const affinity = input.turns === undefined ? `${key.user}\n${key.conversation}` : undefined;
     const asked = { text: question, turns, system, bothOrders, mode, draft, affinity };
     const beganMs = monotonicMs();
-    // An answer that is kept for others is kept with its scores.
+    // An answer that is kept for others, or under a key for the same one again, is kept with its scores.
+    const whole = (): Promise<Panelled> => this.#panel.run(asked, signal, watch);
     const { outcome, cachedAt } =
       this.answers === undefined
-        ? { outcome: await this.#early(asked, signal, running, watch) }
-        : await this.answers.answer(
-            { ...asked, user: key.user },
-            input.cache ?? "use",
-            signal,
-            () => this.#panel.run(asked, signal, watch),
-            this.#tracing,
-          );
+        ? {
+            outcome: await (input.idempotencyKey === undefined ? this.#early(asked, signal, running, watch) : whole()),
+          }
+        : await this.answers.answer({ ...asked, user: key.user }, input.cache ?? "use", signal, whole, this.#tracing);
     const { answer, decision, routing, stages, turnsShown, ms } = outcome;
     const made = { question, reply: answer, decision, routing, ...key, turnsShown, stages, ms };
     if (cachedAt === undefined) {
-      const count = (whole: Outcome): void => {
-        this.metrics.answered(whole);
-        input.spent?.(usedBy(whole.stages, input, turns));
+      const count = (all: Outcome): void => {
+        this.metrics.answered(all);
+        input.spent?.(usedBy(all.stages, input, turns));
       };
       if (running.whole === undefined) count(outcome);
       else running.whole.then(count, () => undefined);
