@@ -3,11 +3,10 @@ import { expect, test } from "vitest";
 import { parseEnsembleConfig } from "../../../runtime/contracts/index.ts";
 import type { EnsembleArgs } from "../../../components/index.ts";
 import { Ensemble } from "../../../components/index.ts";
-import type { RecordedGraph, Registration } from "../../support/graph.ts";
+import type { Registration } from "../../support/graph.ts";
 import { brokenRules, isKnown, settled } from "../../support/graph.ts";
-import { deploymentOf, KUBECONFIG_CANARY, startCluster } from "./cluster.ts";
-
-const IMAGE = "ghcr.io/gorkheavy/runtime:0.1.0";
+import { build, deployments, IMAGE } from "./build.ts";
+import { KUBECONFIG_CANARY, startCluster } from "./cluster.ts";
 
 /** The table of the ensemble as the seed prints it, in the API server's spelling. */
 const TABLE = {
@@ -20,21 +19,6 @@ const TABLE = {
 };
 const MODELS = ["promptimizer", "llama", "qwen", "qwen-small", "judge"];
 const ALL = Object.keys(TABLE);
-
-async function build(
-  args: Partial<EnsembleArgs> = {},
-  preview = false,
-): Promise<{ graph: RecordedGraph; ensemble: Ensemble }> {
-  const { graph, provider } = await startCluster({ preview });
-  const ensemble = new Ensemble("opus", { image: IMAGE, ...args }, { provider });
-  await graph.settle();
-  return { graph, ensemble };
-}
-
-function deployments(graph: RecordedGraph): Map<string, ReturnType<typeof deploymentOf>> {
-  const found = graph.ofType("kubernetes:apps/v1:Deployment").map((registration) => deploymentOf(registration));
-  return new Map(found.map((deployment) => [deployment.metadata.name, deployment]));
-}
 
 function manifest(registrations: Registration[]): unknown[] {
   return registrations.map((registration) => registration.inputs);
@@ -207,52 +191,6 @@ test("keeps every pod off the control plane and within the standard 'restricted'
   });
 });
 
-test("lets only the orchestrator reach the models, before any of them runs", async () => {
-  const { graph } = await build();
-  const policies = graph.ofType("kubernetes:networking.k8s.io/v1:NetworkPolicy");
-  const models = graph.named("opus-policy-models-only-from-orchestrator");
-  expect(models.inputs["spec"]).toEqual({
-    podSelector: { matchLabels: { ensemble: "opus-ai-system", "app.kubernetes.io/component": "model" } },
-    policyTypes: ["Ingress", "Egress"],
-    ingress: [
-      {
-        from: [
-          {
-            podSelector: { matchLabels: { ensemble: "opus-ai-system", "app.kubernetes.io/component": "orchestrator" } },
-          },
-        ],
-        ports: [{ port: 11434, protocol: "TCP" }],
-      },
-    ],
-    egress: [
-      expect.objectContaining({
-        ports: [
-          { port: 53, protocol: "UDP" },
-          { port: 53, protocol: "TCP" },
-        ],
-      }),
-    ],
-  });
-  for (const deployment of graph.ofType("kubernetes:apps/v1:Deployment")) {
-    expect(deployment.options.dependsOn, deployment.name).toEqual(
-      expect.arrayContaining(policies.map((policy) => policy.urn)),
-    );
-  }
-});
-
-test("opens the service to named ranges, or to all when its type says so", async () => {
-  const ingressOf = (graph: RecordedGraph): unknown => graph.named("opus-policy-orchestrator").inputs["spec"];
-  expect(ingressOf((await build({ clients: ["192.168.1.0/24"] })).graph)).toMatchObject({
-    ingress: [{ from: [{ podSelector: {} }, { ipBlock: { cidr: "192.168.1.0/24" } }] }],
-  });
-  expect(ingressOf((await build({ serviceType: "LoadBalancer" })).graph)).toMatchObject({
-    ingress: [{ ports: [{ port: 8080, protocol: "TCP" }] }],
-  });
-  expect(JSON.stringify(ingressOf((await build({ serviceType: "LoadBalancer" })).graph))).not.toContain(
-    '"from":[{"podSelector":{}}',
-  );
-});
-
 test("hands the orchestrator a configuration that its own contract reads, and exchanges its pod with it", async () => {
   const configOf = async (
     args: Partial<EnsembleArgs>,
@@ -412,39 +350,4 @@ test.each<[string, Partial<EnsembleArgs>, RegExp]>([
   expect(() => new Ensemble("opus", { image: IMAGE, ...args }, { provider })).toThrow(message);
   await graph.settle();
   expect(graph.all.filter((r) => r.custom && !r.type.startsWith("pulumi:providers:"))).toEqual([]);
-});
-
-test("says who may ask: port-forwards alone, everyone in the seed's profile, or what is asked for", async () => {
-  const accessOf = async (args: Partial<EnsembleArgs>) => {
-    const { graph } = await build(args);
-    const [map] = graph.ofType("kubernetes:core/v1:ConfigMap");
-    const { data } = map?.inputs as { data: Record<string, string> };
-    const pod = deployments(graph).get("opus-orchestrator")?.spec.template.spec;
-    return {
-      access: parseEnsembleConfig(data["ensemble.yaml"] ?? "").access,
-      volume: pod?.volumes.find((entry) => entry.name === "keys"),
-      mounts: JSON.stringify(pod?.containers[0]),
-    };
-  };
-  const plain = await accessOf({});
-  expect(plain.access).toMatchObject({ anonymous: "loopback", trustedProxies: [] });
-  expect(plain.access.keysFile).toBeUndefined();
-  expect(plain.volume).toBeUndefined();
-  expect((await accessOf({ profile: "seed" })).access.anonymous).toBe("everyone");
-  expect((await accessOf({ profile: "seed", access: { anonymous: "nobody" } })).access.anonymous).toBe("nobody");
-
-  const keyed = await accessOf({
-    access: { anonymous: "nobody", keysSecret: "clients", trustedProxies: ["10.42.0.0/16"] },
-  });
-  expect(keyed.access).toMatchObject({
-    anonymous: "nobody",
-    keysFile: "/etc/gorkheavy-keys/keys.yaml",
-    trustedProxies: ["10.42.0.0/16"],
-  });
-  // The folder and not the file alone: a single file would never be renewed.
-  expect(keyed.mounts).toContain('{"mountPath":"/etc/gorkheavy-keys","name":"keys","readOnly":true}');
-  expect(keyed.volume).toEqual({ name: "keys", secret: { secretName: "clients", defaultMode: 0o440 } });
-
-  await expect(build({ access: { keysSecret: "" } })).rejects.toThrow(/keysSecret/);
-  await expect(build({ access: { trustedProxies: ["everybody"] } })).rejects.toThrow(/want an address or a range/);
 });
