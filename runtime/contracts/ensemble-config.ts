@@ -44,7 +44,11 @@ export const MemberSchema = z.strictObject({
   api: MemberApi.default("ollama"),
   /** Model to ask it for, such as `llama3.2:1b`. */
   model: z.string().min(1).max(256),
-  /** Context window asked for, tokens. Ollama's own default (4096 at 0.17) cuts a judge's prompt in silence (ollama#3839). */
+  /**
+   * Context window asked for, tokens. Ollama's own default (4096 at 0.17) cuts a judge's prompt in silence (ollama#3839). A server with `api: openai`, or one
+   * that is set up with less, may have a smaller window than this, and no answer tells: the prompt's count is taken after the cut (about half of the
+   * window, ollama#17427), older servers leave out what was cached (ollama#2068), and the estimate of a prompt here is from above. Set what the server has.
+   */
   numCtx: z.int().min(256).max(1_048_576).default(4096),
   /** Threads of the model server. Ollama counts the host's cores and not the CPU limit (ollama#17916), so the limit says it. Absent: the server's choice. */
   numThread: z.int().min(1).max(1024).optional(),
