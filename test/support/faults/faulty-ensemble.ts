@@ -1,4 +1,4 @@
-import type { MemberApi } from "../../../runtime/contracts/ensemble-config.ts";
+import type { EnsembleConfigInput, MemberApi } from "../../../runtime/contracts/ensemble-config.ts";
 import { MEMBERS, type MemberName, type MockEnsemble, startMockEnsemble } from "../ensemble.ts";
 import type { MockModel } from "../mock-model.ts";
 import { type FaultyModel, startFaultyModel } from "./faulty-model.ts";
@@ -34,11 +34,12 @@ export interface FaultyEnsemble extends MockEnsemble {
 /**
  * Starts five mock models, a faulty server before each and an orchestrator over these, with the short deadlines. A breaker opens at once and
  * lets a probe through at once, so that one cell of the matrix shows both.
- * @param unreachable a member whose address is nobody's
+ * @param unreachable a member whose address is nobody's @param config what else is set
  */
 export async function startFaultyEnsemble(
   api: MemberApi,
   unreachable?: { name: MemberName; fault: Unreachable },
+  config: Omit<EnsembleConfigInput, "members"> = {},
 ): Promise<FaultyEnsemble> {
   const fronts: Partial<Record<MemberName, FaultyModel>> = {};
   const behaviours = Object.fromEntries(
@@ -54,6 +55,7 @@ export async function startFaultyEnsemble(
       limits: { answerBytes: ANSWER_BYTES },
       patience: { leastMs: 400 },
       breaker: { failures: 1, openMs: 1, longestMs: 1 },
+      ...config,
     },
     {},
     async (name: MemberName, mock: MockModel) => {
