@@ -73,8 +73,16 @@ async function startWard(): Promise<Ward> {
   return { ensemble, victim, port: new URL(url).port, front };
 }
 
-/** Asks, loses the model so many ms later, and brings it back. @returns how long its stage took from the loss on, ms; text for what was wrong */
-async function lose(ward: Ward, way: Way, afterMs: number): Promise<number | string> {
+/** What became of one question whose model was lost. */
+interface Loss {
+  /** From the loss to the answer of the others, ms. */
+  ms: number;
+  /** The model had not said all before it was lost. */
+  felt: boolean;
+}
+
+/** Asks, loses the model so many ms later, and brings it back. @returns text for what was wrong */
+async function lose(ward: Ward, way: Way, afterMs: number): Promise<Loss | string> {
   const asked = fetch(`${ward.ensemble.url}/ask`, {
     method: "POST",
     headers: { "content-type": "application/json" },
@@ -105,10 +113,10 @@ async function lose(ward: Ward, way: Way, afterMs: number): Promise<number | str
     if (!answer.success) return `${status} ${JSON.stringify(body).slice(0, 200)}`;
     const { reply, stages } = answer.data;
     const stage = stages.find(({ member }) => member === "llama");
-    if (stage?.status === "ok") return stage.text === ANSWER ? ms : `taken as whole: ${stage.text}`;
+    if (stage?.status === "ok") return stage.text === ANSWER ? { ms, felt: false } : `taken as whole: ${stage.text}`;
     const others = stages.filter(({ member, status: ended }) => member.startsWith("qwen") && ended === "ok");
     if (others.length === 0) return "of the other two none answered";
-    return others.some(({ text }) => text === reply) ? ms : `nobody's answer: ${reply}`;
+    return others.some(({ text }) => text === reply) ? { ms, felt: true } : `nobody's answer: ${reply}`;
   } catch (error) {
     return `hangs: ${String(error)}`;
   } finally {
@@ -118,19 +126,25 @@ async function lose(ward: Ward, way: Way, afterMs: number): Promise<number | str
 
 test.each(WAYS)("%s", { timeout: 240_000 }, async (way) => {
   const took: number[] = [];
+  const lost: boolean[] = [];
   const problems: string[] = [];
   let left = TIMES[way];
   await Promise.all(
     wards.map(async (ward) => {
       while (left-- > 0) {
         const result = await lose(ward, way, (left * 13) % (2 * PREFILL_MS));
-        if (typeof result === "number") took.push(result);
-        else problems.push(result);
+        if (typeof result === "string") problems.push(result);
+        else {
+          took.push(result.ms);
+          lost.push(result.felt);
+        }
       }
     }),
   );
   expect(problems).toEqual([]);
   expect(took).toHaveLength(TIMES[way]);
+  // It was lost before its end nearly always, or this would show nothing.
+  expect(lost.filter(Boolean).length).toBeGreaterThan(0.8 * TIMES[way]);
   // Detection is bounded by the silence and the sign of life; the judge and the machine come on top.
   expect(Math.max(...took)).toBeLessThan(2 * (SILENCE_MS + HEALTH_MS) + SLACK_MS);
 });
