@@ -67,6 +67,7 @@ const parts: Part[] = [
 /** What only tests call: a second reader of the ISO images that the project writes, and the database that conversations are kept in. */
 const TEST_PROGRAMS = [
   { program: "isoinfo", package: "genisoimage", for: "tests of first-boot images" },
+  { program: "python3", package: "python3-venv", for: "tests of the API by its own document" },
   { program: "redis-server", package: "redis-server", for: "tests of limits and answers that replicas share" },
   // Its server is not on PATH in Debian, but this is.
   { program: "pg_ctlcluster", package: "postgresql", for: "tests of the conversation store" },

@@ -212,7 +212,18 @@ export interface Wire {
 
 /** The way in which a path's API writes the answers of a model. */
 export function wireOf(path: string, model: string): Wire {
+  if (path === "/v1/responses")
+    return { ...openAi(model), whole: (text, tokens) => openAiResponse(model, text, tokens) };
   return path === "/v1/chat/completions" ? openAi(model) : ollama(model, path);
+}
+
+function openAiResponse(model: string, text: string, tokens: number): unknown {
+  const content = [{ type: "output_text", text, annotations: [] }];
+  return {
+    ...{ id: "resp_mock", object: "response", created_at: 1, status: "completed", model },
+    output: [{ type: "message", id: "msg_mock", status: "completed", role: "assistant", content }],
+    usage: { input_tokens: 7, output_tokens: tokens, total_tokens: 7 + tokens },
+  };
 }
 
 function ollama(model: string, path: string): Wire {

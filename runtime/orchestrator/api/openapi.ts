@@ -3,6 +3,7 @@ import { FAULTS } from "../../contracts/errors.ts";
 import { type Operation, OPERATIONS } from "./operations.ts";
 
 const JSON_TYPE = "application/json";
+const SSE_TYPE = "text/event-stream";
 
 /** Headers of every answer but those of probes. */
 const HEADERS = {
@@ -41,7 +42,10 @@ function describe({ method, path, summary, request, query, answers, error }: Ope
     description: "An error of this API's own shape",
     content: { [JSON_TYPE]: { schema: schemaOf(error, "output") } },
   };
-  const content = Object.entries(answers ?? {}).map(([type, schema]) => [type, { schema: schemaOf(schema, "output") }]);
+  const content = Object.entries(answers ?? {}).map(([type, schema]) => {
+    const one = schemaOf(schema, "output");
+    return [type, { schema: type === SSE_TYPE ? eventOf(one) : one }];
+  });
   const success = { description: "The answer", headers: HEADERS, content: Object.fromEntries(content) as unknown };
   const parameters = [
     ...[...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
@@ -69,6 +73,12 @@ function describe({ method, path, summary, request, query, answers, error }: Ope
       ...Object.fromEntries(statuses.map((status) => [status, failure])),
     },
   };
+}
+
+/** Schema of each event of a stream whose data is JSON. Source: OpenAPI 3.2, "Server-Sent Event Streams". */
+function eventOf(schema: unknown): unknown {
+  const data = { type: "string", contentMediaType: JSON_TYPE, contentSchema: schema };
+  return { type: "object", required: ["data"], properties: { event: { type: "string" }, data } };
 }
 
 function schemaOf(schema: z.ZodType, io: "input" | "output"): unknown {
