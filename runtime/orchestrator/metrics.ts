@@ -6,6 +6,8 @@ import type { Outcome } from "../core/pipeline.ts";
 import { type MemoryState, TURN_OUTCOMES, type TurnOutcome } from "../memory/memory.ts";
 
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 180];
+/** From a large model on one slow core to a tiny one on a fast machine. */
+const TOKENS_PER_SECOND = [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000];
 
 /** What the service counts; no prompt, answer, user or conversation is ever a label. */
 export class EnsembleMetrics {
@@ -14,6 +16,7 @@ export class EnsembleMetrics {
   readonly #duration: Histogram;
   readonly #stage: Histogram<"stage" | "member">;
   readonly #firstToken: Histogram<"stage" | "member">;
+  readonly #rate: Histogram<"stage" | "member">;
   readonly #stages: Counter<"stage" | "member" | "status">;
   readonly #retries: Counter<"member">;
   readonly #hedges: Counter<"member">;
@@ -58,6 +61,13 @@ export class EnsembleMetrics {
       help: "From a stage's start to its first word",
       labelNames: ["stage", "member"],
       buckets: SECONDS,
+      registers,
+    });
+    this.#rate = new Histogram({
+      name: "gorkheavy_stage_tokens_per_second",
+      help: "Tokens a second that a member wrote after its first",
+      labelNames: ["stage", "member"],
+      buckets: TOKENS_PER_SECOND,
       registers,
     });
     this.#stages = new Counter({
@@ -214,6 +224,10 @@ export class EnsembleMetrics {
       this.#stages.inc({ stage, member, status });
       if (attempts > 0) this.#stage.observe({ stage, member }, ms / 1000);
       if (firstTokenMs !== undefined) this.#firstToken.observe({ stage, member }, firstTokenMs / 1000);
+      const writingMs = ms - (firstTokenMs ?? ms);
+      // The first token is the prompt's work; one alone has no rate.
+      if (answerTokens !== undefined && answerTokens > 1 && writingMs > 0)
+        this.#rate.observe({ stage, member }, ((answerTokens - 1) * 1000) / writingMs);
       if (hedged === true) this.#hedges.inc({ member });
       if (attempts > (hedged === true ? 2 : 1)) this.#retries.inc({ member }, attempts - (hedged === true ? 2 : 1));
       if (promptTokens !== undefined) this.#tokens.inc({ member, kind: "prompt" }, promptTokens);
