@@ -1,0 +1,77 @@
+import type { Mind } from "./lessons.ts";
+
+/** One of the lab's own models: what it is for and how it is made. */
+export interface LabModel {
+  /** Name under which engines serve it, and of its file with `-` for `:`. */
+  name: string;
+  /** Its place in the ensemble, a name of the catalogue. */
+  place: "promptimizer" | "llama" | "qwen" | "qwen-small" | "judge";
+  mind: Mind;
+  /** Width, layers, heads and width of the feed-forward part. */
+  shape: readonly [width: number, layers: number, heads: number, ffn: number];
+  /** Lessons that are made for it, and those of wordings it has never read. */
+  lessons: number;
+  /** Steps of training, rows a step, and tokens a row. */
+  steps: number;
+  batch: number;
+  rowTokens: number;
+}
+
+/** The five models, small enough that two cores train each in a few minutes. */
+export const LAB_MODELS: readonly LabModel[] = [
+  {
+    name: "lab-rewriter:1.5m",
+    place: "promptimizer",
+    mind: "rewriter",
+    shape: [160, 4, 5, 448],
+    lessons: 60_000,
+    steps: 1_200,
+    batch: 16,
+    rowTokens: 160,
+  },
+  {
+    name: "lab-general:2m",
+    place: "llama",
+    mind: "general",
+    shape: [192, 4, 6, 512],
+    lessons: 60_000,
+    steps: 1_200,
+    batch: 16,
+    rowTokens: 160,
+  },
+  {
+    name: "lab-coder:2m",
+    place: "qwen",
+    mind: "coder",
+    shape: [192, 4, 6, 512],
+    lessons: 60_000,
+    steps: 1_200,
+    batch: 12,
+    rowTokens: 256,
+  },
+  {
+    name: "lab-brief:0.8m",
+    place: "qwen-small",
+    mind: "brief",
+    shape: [128, 3, 4, 352],
+    lessons: 60_000,
+    steps: 1_200,
+    batch: 16,
+    rowTokens: 128,
+  },
+  {
+    name: "lab-judge:1.9m",
+    place: "judge",
+    mind: "judge",
+    shape: [160, 5, 5, 448],
+    lessons: 60_000,
+    steps: 1_500,
+    batch: 8,
+    rowTokens: 512,
+  },
+];
+
+/** File of a model, such as `lab-judge-1.9m.gguf`. */
+export function fileOf({ name }: LabModel): string {
+  return `${name.replace(":", "-")}.gguf`;
+}

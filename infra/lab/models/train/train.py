@@ -1,0 +1,232 @@
+"""Trains one very small llama-architecture model on lessons and writes it as GGUF.
+
+Usage: train.py --lessons FILE.jsonl --held-out FILE.jsonl --tokenizer FILE.json --shape d,layers,heads,ffn
+                --steps N --name NAME --out FILE.gguf [--seed 1]
+Progress goes to the error output; the last line of the output is JSON: parameters, share of reply tokens right on wordings that were
+held out, seconds. Same lessons, versions and thread count give the same bytes.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from functools import partial
+
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=true")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tokenizers import Tokenizer
+
+USER, ASSISTANT, END, PAD = "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"
+ROPE_BASE = 10000.0
+EPS = 1e-5
+
+
+def encode_lesson(tok, lesson):
+    """Token ids and which of them the model has to say (the reply and its end)."""
+    ids, said = [], []
+    for message in lesson["messages"]:
+        if message["role"] == "system":
+            continue
+        mark = USER if message["role"] == "user" else ASSISTANT
+        part = [tok.token_to_id(mark)] + tok.encode(message["content"]).ids
+        if message["role"] == "assistant":
+            part.append(tok.token_to_id(END))
+        ids += part
+        said += [0] * len(part)
+    reply = tok.encode(lesson["reply"]).ids + [tok.token_to_id(END)]
+    ids += [tok.token_to_id(ASSISTANT)] + reply
+    said += [0] + [1] * len(reply)
+    return ids, said
+
+
+def pack(tok, path, length):
+    """Rows of whole lessons; attention and positions stay inside of each."""
+    rows, row = [], ([], [], [], [])
+    def flush():
+        nonlocal row
+        ids, said, seg, pos = row
+        pad = length - len(ids)
+        rows.append((ids + [tok.token_to_id(PAD)] * pad, said + [0] * pad, seg + [0] * pad, pos + [0] * pad))
+        row = ([], [], [], [])
+    skipped = 0
+    with open(path) as lines:
+        for line in lines:
+            ids, said = encode_lesson(tok, json.loads(line))
+            if len(ids) > length:
+                skipped += 1
+                continue
+            if len(row[0]) + len(ids) > length:
+                flush()
+            number = (row[2][-1] if row[2] else 0) + 1
+            row[0].extend(ids); row[1].extend(said)
+            row[2].extend([number] * len(ids)); row[3].extend(range(len(ids)))
+    flush()
+    ids, said, seg, pos = (np.array(column, dtype=np.int32) for column in zip(*rows))
+    print(f"{len(rows)} rows of {length} tokens, {skipped} lessons too long", file=sys.stderr)
+    return ids, said, seg, pos
+
+
+def init(key, vocab, d, layers, ffn):
+    def normal(key, shape, scale):
+        return jax.random.normal(key, shape, jnp.float32) * scale
+    keys = iter(jax.random.split(key, 1 + 7 * layers))
+    out = 0.02 / np.sqrt(2 * layers)
+    params = {"emb": normal(next(keys), (vocab, d), 0.02), "norm": jnp.ones(d), "layers": []}
+    for _ in range(layers):
+        params["layers"].append({
+            "an": jnp.ones(d), "fn": jnp.ones(d),
+            "q": normal(next(keys), (d, d), 0.02), "k": normal(next(keys), (d, d), 0.02), "v": normal(next(keys), (d, d), 0.02),
+            "o": normal(next(keys), (d, d), out),
+            "gate": normal(next(keys), (d, ffn), 0.02), "up": normal(next(keys), (d, ffn), 0.02), "down": normal(next(keys), (ffn, d), out),
+        })
+    return params
+
+
+def rms(x, weight):
+    return x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + EPS) * weight
+
+
+def rope(x, pos):
+    """Neighbouring pairs turn together, as llama.cpp does for this architecture. x: batch, time, heads, size."""
+    half = x.shape[-1] // 2
+    freq = ROPE_BASE ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    angle = pos[..., None].astype(jnp.float32) * freq
+    cos, sin = jnp.cos(angle)[:, :, None, :], jnp.sin(angle)[:, :, None, :]
+    a, b = x[..., 0::2], x[..., 1::2]
+    return jnp.stack([a * cos - b * sin, a * sin + b * cos], -1).reshape(x.shape)
+
+
+def forward(params, ids, seg, pos, heads):
+    b, t = ids.shape
+    x = params["emb"][ids]
+    d = x.shape[-1]
+    size = d // heads
+    mask = (seg[:, :, None] == seg[:, None, :]) & jnp.tril(jnp.ones((t, t), bool))
+    bias = jnp.where(mask, 0.0, -1e9)[:, None]
+    for layer in params["layers"]:
+        h = rms(x, layer["an"])
+        q = rope((h @ layer["q"]).reshape(b, t, heads, size), pos)
+        k = rope((h @ layer["k"]).reshape(b, t, heads, size), pos)
+        v = (h @ layer["v"]).reshape(b, t, heads, size)
+        att = jax.nn.softmax(jnp.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(size) + bias, -1)
+        x = x + jnp.einsum("bhqk,bkhd->bqhd", att, v).reshape(b, t, d) @ layer["o"]
+        h = rms(x, layer["fn"])
+        x = x + (jax.nn.silu(h @ layer["gate"]) * (h @ layer["up"])) @ layer["down"]
+    return rms(x, params["norm"])
+
+
+def loss_of(params, ids, said, seg, pos, heads, prompt_weight):
+    x = forward(params, ids, seg, pos, heads)[:, :-1]
+    logits = x @ params["emb"].T
+    target = ids[:, 1:]
+    same = (seg[:, 1:] == seg[:, :-1]) & (seg[:, 1:] > 0)
+    weight = jnp.where(said[:, 1:] == 1, 1.0, prompt_weight) * same
+    nll = jax.nn.logsumexp(logits, -1) - jnp.take_along_axis(logits, target[..., None], -1)[..., 0]
+    reply = (said[:, 1:] == 1) & same
+    right = (jnp.argmax(logits, -1) == target) & reply
+    return (nll * weight).sum() / weight.sum(), (right.sum() / reply.sum(), (nll * reply).sum() / reply.sum())
+
+
+@partial(jax.jit, static_argnames=("heads", "prompt_weight"), donate_argnums=(0, 1, 2))
+def step(params, m, v, ids, said, seg, pos, rate, count, heads, prompt_weight):
+    (loss, (right, nll)), grad = jax.value_and_grad(loss_of, has_aux=True)(params, ids, said, seg, pos, heads, prompt_weight)
+    norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(grad)))
+    scale = jnp.minimum(1.0, 1.0 / (norm + 1e-6))
+    b1, b2 = 0.9, 0.98
+    def update(p, g, m, v):
+        g = g * scale
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g * g
+        decay = 0.05 if p.ndim > 1 else 0.0
+        return p - rate * (m / (1 - b1**count) / (jnp.sqrt(v / (1 - b2**count)) + 1e-8) + decay * p), m, v
+    flat, tree = jax.tree.flatten(params)
+    done = [update(p, g, mm, vv) for p, g, mm, vv in zip(flat, jax.tree.leaves(grad), jax.tree.leaves(m), jax.tree.leaves(v))]
+    params, m, v = (jax.tree.unflatten(tree, [one[i] for one in done]) for i in range(3))
+    return params, m, v, right, nll
+
+
+def train(args):
+    tok = Tokenizer.from_file(args.tokenizer)
+    d, layers, heads, ffn = (int(n) for n in args.shape.split(","))
+    ids, said, seg, pos = pack(tok, args.lessons, args.length)
+    held = [column[:16] for column in pack(tok, args.held_out, args.length)]
+    vocab = tok.get_vocab_size()
+    params = init(jax.random.PRNGKey(args.seed), vocab, d, layers, ffn)
+    zeros = lambda: jax.tree.map(jnp.zeros_like, params)
+    m, v = zeros(), zeros()
+    order = np.random.default_rng(args.seed)
+    count = sum(p.size for p in jax.tree.leaves(params))
+    print(f"{args.name}: {count/1e6:.2f} M parameters, vocabulary {vocab}", file=sys.stderr)
+    check = jax.jit(partial(loss_of, heads=heads, prompt_weight=0.0))
+    began = time.time()
+    for i in range(1, args.steps + 1):
+        pick = order.integers(0, len(ids), args.batch)
+        warm = min(1.0, i / 100)
+        rate = args.rate * warm * (0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * i / args.steps)))
+        params, m, v, right, nll = step(params, m, v, ids[pick], said[pick], seg[pick], pos[pick], rate, float(i), heads, args.prompt_weight)
+        if i % 100 == 0 or i == args.steps:
+            _, (hright, hnll) = check(params, *held)
+            spent = time.time() - began
+            print(f"{args.name}: step {i}/{args.steps}, {spent:.0f} s, {i*args.batch*args.length/spent:.0f} tokens/s, reply nll {nll:.3f} right {right:.3f}, held out nll {hnll:.3f} right {hright:.3f}", file=sys.stderr, flush=True)
+    print(json.dumps({"parameters": count, "heldOutRight": round(float(hright), 4), "seconds": round(time.time() - began)}))
+    return params, tok, (d, layers, heads, ffn)
+
+
+def write(params, tok, shape, args):
+    import gguf
+    d, layers, heads, ffn = shape
+    w = gguf.GGUFWriter(args.out, "llama")
+    w.add_name(args.name)
+    w.add_context_length(2048)
+    w.add_embedding_length(d); w.add_block_count(layers); w.add_feed_forward_length(ffn)
+    w.add_head_count(heads); w.add_head_count_kv(heads)
+    w.add_layer_norm_rms_eps(EPS); w.add_rope_freq_base(ROPE_BASE); w.add_rope_dimension_count(d // heads)
+    w.add_vocab_size(tok.get_vocab_size())
+    w.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
+    spec = json.loads(tok.to_str())
+    vocab = sorted(spec["model"]["vocab"].items(), key=lambda item: item[1])
+    special = {one["content"] for one in spec["added_tokens"]}
+    w.add_tokenizer_model("gpt2"); w.add_tokenizer_pre("gpt-2")
+    w.add_token_list([token for token, _ in vocab])
+    w.add_token_types([gguf.TokenType.CONTROL if token in special else gguf.TokenType.NORMAL for token, _ in vocab])
+    w.add_token_merges([" ".join(one) if isinstance(one, list) else one for one in spec["model"]["merges"]])
+    w.add_eos_token_id(tok.token_to_id(END)); w.add_bos_token_id(tok.token_to_id(END)); w.add_pad_token_id(tok.token_to_id(PAD))
+    w.add_add_bos_token(False)
+    w.add_chat_template(
+        "{% for message in messages %}{% if message.role == 'user' %}<|user|>{{ message.content }}"
+        "{% elif message.role == 'assistant' %}<|assistant|>{{ message.content }}<|end|>{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    def put(name, array):
+        array = np.ascontiguousarray(np.asarray(array, dtype=np.float32))
+        if array.ndim == 1:
+            w.add_tensor(name, array)
+            return
+        kind = gguf.GGMLQuantizationType.Q8_0
+        w.add_tensor(name, gguf.quants.quantize(array, kind), raw_dtype=kind)
+    put("token_embd.weight", params["emb"])
+    put("output_norm.weight", params["norm"])
+    for i, layer in enumerate(params["layers"]):
+        put(f"blk.{i}.attn_norm.weight", layer["an"]); put(f"blk.{i}.ffn_norm.weight", layer["fn"])
+        for name, key in (("attn_q", "q"), ("attn_k", "k"), ("attn_v", "v"), ("attn_output", "o"), ("ffn_gate", "gate"), ("ffn_up", "up"), ("ffn_down", "down")):
+            put(f"blk.{i}.{name}.weight", np.asarray(layer[key]).T)
+    w.write_header_to_file(); w.write_kv_data_to_file(); w.write_tensors_to_file(); w.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    for name in ("lessons", "held-out", "tokenizer", "shape", "name", "out"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--length", type=int, default=512)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--prompt-weight", type=float, default=0.1)
+    args = parser.parse_args()
+    params, tok, shape = train(args)
+    write(params, tok, shape, args)

@@ -1,0 +1,99 @@
+import { describe, expect, test } from "vitest";
+import { type Lesson, Lessons, type Mind } from "../../../../infra/lab/models/lessons.ts";
+import { entries, OUTSIDE, outsideQuestions } from "../../../../infra/lab/models/world/index.ts";
+
+const MINDS: readonly Mind[] = ["rewriter", "general", "coder", "brief", "judge"];
+const some = (mind: Mind, count: number, held = false, seed = 7): Lesson[] => {
+  const lessons = new Lessons(mind, seed, held);
+  return Array.from({ length: count }, () => lessons.next());
+};
+const asked = ({ messages }: Lesson): string => messages.at(-1)?.content ?? "";
+
+describe("the little world", () => {
+  test("asks each thing in words of its own", () => {
+    const world = entries();
+    expect(new Set(world.map(({ key }) => key)).size).toBe(world.length);
+    const words = world.filter(({ after }) => after === undefined).flatMap(({ question, ways }) => [question, ...ways]);
+    const twice = words.filter((one, index) => words.indexOf(one) !== index);
+    expect(twice).toEqual([]);
+  });
+
+  test("knows nothing of what is outside of it", () => {
+    const words = new Set(entries().flatMap(({ question, ways }) => [question, ...ways]));
+    expect(outsideQuestions().filter((one) => words.has(one))).toEqual([]);
+  });
+});
+
+describe("lessons", () => {
+  test.each(MINDS)("of the %s are the same at every call, and others with another seed", (mind) => {
+    expect(some(mind, 50)).toEqual(some(mind, 50));
+    expect(some(mind, 50)).not.toEqual(some(mind, 50, false, 8));
+  });
+
+  test.each(["general", "coder", "brief"] as const)("of the %s say what is right, or that it is outside", (mind) => {
+    const right = new Set([
+      OUTSIDE,
+      ...entries().flatMap(({ full, brief, code }) => [
+        full,
+        brief,
+        ...(code === undefined ? [] : [`${brief}\n\n\`\`\`${code.language}\n${code.text}\n\`\`\``]),
+      ]),
+    ]);
+    const lessons = some(mind, 500);
+    expect(lessons.filter(({ reply }) => !right.has(reply))).toEqual([]);
+    const outside = lessons.filter(({ reply }) => reply === OUTSIDE).length;
+    expect(outside).toBeGreaterThan(30);
+    expect(outside).toBeLessThan(150);
+  });
+
+  test("what a model is tested with it has not read", () => {
+    const read = new Set(
+      some("brief", 4_000).map((one) =>
+        asked(one)
+          .toLowerCase()
+          .replace(/[?.!]$/, ""),
+      ),
+    );
+    const unread = some("brief", 400, true).filter(
+      (one) =>
+        !read.has(
+          asked(one)
+            .toLowerCase()
+            .replace(/[?.!]$/, ""),
+        ),
+    );
+    expect(unread.length).toBeGreaterThan(300);
+  });
+
+  test("a follow-up comes after what it speaks of", () => {
+    const followUps = some("rewriter", 2_000).filter((one) => /how many people live there/i.test(asked(one)));
+    expect(followUps.length).toBeGreaterThan(20);
+    for (const one of followUps) {
+      const city = /live in (.+)\?/.exec(one.reply)?.[1] ?? "";
+      expect(asked(one)).toContain(city);
+    }
+  });
+
+  test("a verdict names the one best answer, and the scores agree", () => {
+    for (const lesson of some("judge", 500)) {
+      const verdict = JSON.parse(lesson.reply) as { winner: string; scores?: Record<string, number[]> };
+      const labels = [...asked(lesson).matchAll(/^<answer ([A-H]) [0-9a-f]{8}>$/gm)].map((match) => match[1]);
+      expect(labels).toContain(verdict.winner);
+      expect(labels.length).toBeGreaterThanOrEqual(2);
+      if (verdict.scores === undefined) continue;
+      const total = (label: string): number => (verdict.scores?.[label] ?? []).reduce((a, b) => a + b, 0);
+      expect(Object.keys(verdict.scores)).toEqual([...labels].toSorted());
+      for (const label of labels)
+        if (label !== undefined) expect(total(verdict.winner)).toBeGreaterThanOrEqual(total(label));
+    }
+  });
+
+  test("no label wins more often than chance", () => {
+    const winners = some("judge", 1_500).map(({ reply }) => (JSON.parse(reply) as { winner: string }).winner);
+    for (const label of ["A", "B", "C"]) {
+      const share = winners.filter((one) => one === label).length / winners.length;
+      expect(share).toBeGreaterThan(0.24);
+      expect(share).toBeLessThan(0.45);
+    }
+  });
+});
