@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { execa, type ResultPromise } from "execa";
 import type { z } from "zod";
+import { labOf } from "../../infra/lab/lab.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 
@@ -52,6 +53,23 @@ export class TestLab {
       reject: false,
       stdin: "ignore",
     });
+  }
+
+  /** What the guests' own journals say of their boot and of SSH, and the end of each console: for a machine that lets nobody in. */
+  async bootReports(): Promise<string> {
+    const { stateDir } = labOf(this.name);
+    const find = await execa("find", [stateDir, "(", "-name", "console.log", "-o", "-path", "*/var/log/journal", ")"], {
+      reject: false,
+    });
+    const reports: string[] = [];
+    for (const path of find.stdout.split("\n").filter((one) => one !== "")) {
+      const [program, args]: [string, string[]] = path.endsWith("console.log")
+        ? ["tail", ["-n", "30", path]]
+        : ["journalctl", ["--directory", path, "--no-pager", "-n", "150", "-o", "short-monotonic", "-p", "notice"]];
+      const { all } = await execa(program, args, { all: true, reject: false });
+      reports.push(`== ${path}\n${all}`);
+    }
+    return reports.join("\n");
   }
 
   async kubectl(...args: string[]): Promise<string> {
