@@ -1,3 +1,5 @@
+import type { Library } from "./library.ts";
+
 /** One message to a model. */
 export interface EngineMessage {
   role: "system" | "user" | "assistant";
@@ -34,20 +36,6 @@ export interface GeneratePiece {
   };
 }
 
-/** What is known of a model without loading it. */
-export interface ModelFacts {
-  /** SHA-256 of the weights, 64 hex digits. */
-  digest: string;
-  sizeBytes: number;
-  format: string;
-  family: string;
-  /** Such as `1.2B`. */
-  parameterSize: string;
-  /** Such as `Q4_K_M`. */
-  quantization: string;
-  contextTokens: number;
-}
-
 /** A model in memory. */
 export interface LoadedModel {
   /** Memory that it takes, bytes. */
@@ -61,22 +49,12 @@ export interface LoadedModel {
   unload(): Promise<void>;
 }
 
-/** Fetching a model: bytes of one file, as they arrive. */
-export interface PullStep {
-  status: string;
-  digest?: string;
-  totalBytes?: number;
-  completedBytes?: number;
-}
-
 /** Where inference happens. One per engine process; it loads any of its models. */
 export interface Backend {
   /** Name in `--backend`, logs and health. */
   readonly name: string;
-  /** Facts of a model that is there; undefined when it would have to be pulled first. */
-  facts(model: string): Promise<ModelFacts | undefined>;
-  /** Brings a model to the store. Throws when there is no such model. */
-  pull(model: string, signal: AbortSignal): AsyncIterable<PullStep>;
+  /** The models that it can load. */
+  readonly library: Library;
   /** Loads a model. @param progress called with 0 to 1. */
   load(model: string, progress: (ratio: number) => void, signal: AbortSignal): Promise<LoadedModel>;
 }

@@ -8,6 +8,7 @@ import { llamaBackend } from "./llama/backend.ts";
 import { modelArguments } from "./model-arguments.ts";
 import { scriptedBackend } from "./scripted/backend.ts";
 import { startEngine } from "./serve.ts";
+import { FileLibrary } from "./store/file-library.ts";
 
 interface Flags {
   store: string;
@@ -74,7 +75,7 @@ function backendOf(flags: Flags, files: ReadonlyMap<string, string>): Backend {
   if (flags.backend === "scripted") return scriptedBackend({ loadMs: flags.loadMs, tokenMs: flags.tokenMs });
   const threads = flags.threads ?? threadsWithin(cpuLimit());
   return llamaBackend({
-    files,
+    library: new FileLibrary(files),
     contextTokens: flags.context,
     slots: flags.slots,
     ...(threads === undefined ? {} : { threads }),

@@ -218,7 +218,7 @@ function generation(
 }
 
 async function* pullSteps(engine: Engine, name: string, signal: AbortSignal): AsyncIterable<OllamaPullProgress> {
-  for await (const step of engine.backend.pull(name, signal)) {
+  for await (const step of engine.backend.library.pull(name, { signal })) {
     yield {
       status: step.status,
       ...(step.digest === undefined ? {} : { digest: step.digest }),
@@ -253,7 +253,7 @@ function tagsOf(models: readonly ModelStatus[]): OllamaTags {
               model: model.name,
               modified_at: SINCE,
               size: model.facts.sizeBytes,
-              digest: model.facts.digest,
+              digest: model.facts.digest ?? "",
               details: details(model),
             },
           ],

@@ -1,7 +1,8 @@
 import { Fault } from "../core/fault.ts";
 import { monotonicMs } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
-import type { Backend, LoadedModel, ModelFacts } from "./backend.ts";
+import type { Backend, LoadedModel } from "./backend.ts";
+import type { ModelFacts } from "./library.ts";
 
 /** Where a model stands. `ready` means loaded and seen to produce a token. */
 export type ModelState =
@@ -48,7 +49,7 @@ export class Residency {
   /** Adds a model by name, without loading it. */
   async add(name: string): Promise<void> {
     const known = this.#entries.get(name);
-    const facts = await this.#backend.facts(name);
+    const facts = await this.#backend.library.facts(name);
     if (known !== undefined) known.facts = facts;
     else this.#entries.set(name, { name, facts, status: { state: "absent" }, inFlight: 0 });
   }
@@ -149,6 +150,8 @@ export class Residency {
       };
       const loaded = await this.#backend.load(entry.name, progress, this.#stop.signal);
       await warm(loaded, this.#stop.signal);
+      // What had to be read whole is known now: the digest that is loaded.
+      entry.facts = (await this.#backend.library.facts(entry.name)) ?? entry.facts;
       const loadMs = monotonicMs() - sinceMs;
       entry.loaded = loaded;
       entry.status = { state: "ready", loadMs };

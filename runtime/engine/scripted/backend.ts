@@ -1,7 +1,6 @@
-import { createHash } from "node:crypto";
-import { CATALOGUE } from "../../contracts/catalogue.ts";
 import { monotonicMs, sleep } from "../../support/clock.ts";
-import type { Backend, GeneratePiece, GenerateRequest, LoadedModel, ModelFacts, PullStep } from "../backend.ts";
+import type { Backend, GeneratePiece, GenerateRequest, LoadedModel } from "../backend.ts";
+import { scriptedFacts, ScriptedLibrary } from "./library.ts";
 import { play } from "./roles.ts";
 
 /** Timing of the scripted backend. */
@@ -18,55 +17,24 @@ const CHARS_A_TOKEN = 4;
 /** A backend without weights for tests and the lab: its answers follow from the prompt and the model's role, and say that they are scripted. */
 export function scriptedBackend(options: ScriptedOptions = {}): Backend {
   const { loadMs = 0, tokenMs = 0 } = options;
+  const library = new ScriptedLibrary();
   return {
     name: "scripted",
-    facts: (model) => Promise.resolve(factsOf(model)),
-    pull: (model, signal) => pull(model, signal),
+    library,
     load: async (model, progress, signal) => {
       for (let done = 0; done < 10; done++) {
         progress(done / 10);
         await sleep(loadMs / 10, signal);
       }
       progress(1);
-      return loaded(model, tokenMs);
+      return loaded(library.played(model), tokenMs);
     },
   };
 }
 
-function factsOf(model: string): ModelFacts {
-  const known = CATALOGUE.find((entry) => entry.model === model);
-  const millions = known?.parametersMillions ?? 0;
-  return {
-    digest: createHash("sha256").update(`scripted ${model}`).digest("hex"),
-    sizeBytes: (known?.downloadMb ?? 0) * 1_000_000,
-    format: "scripted",
-    family: /^[a-z]+/i.exec(model)?.[0] ?? "scripted",
-    parameterSize: millions >= 1000 ? `${millions / 1000}B` : `${millions}M`,
-    quantization: "none",
-    contextTokens: 32_768,
-  };
-}
-
-async function* pull(model: string, signal: AbortSignal): AsyncIterable<PullStep> {
-  const { digest } = factsOf(model);
-  const totalBytes = 1_048_576;
-  yield { status: "pulling manifest" };
-  for (let part = 0; part <= 4; part++) {
-    await sleep(1, signal);
-    yield {
-      status: `pulling ${digest.slice(0, 12)}`,
-      digest: `sha256:${digest}`,
-      totalBytes,
-      completedBytes: (totalBytes * part) / 4,
-    };
-  }
-  yield { status: "verifying sha256 digest" };
-  yield { status: "writing manifest" };
-}
-
 function loaded(model: string, tokenMs: number): LoadedModel {
   return {
-    memoryBytes: factsOf(model).sizeBytes,
+    memoryBytes: scriptedFacts(model).sizeBytes,
     generate: (request, signal) => generate(model, request, tokenMs, signal),
     unload: () => Promise.resolve(),
   };

@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { GeneratePiece, GenerateRequest, LoadedModel } from "../../../../../runtime/engine/backend.ts";
 import { llamaBackend } from "../../../../../runtime/engine/llama/backend.ts";
 import { LlamaChild } from "../../../../../runtime/engine/llama/child.ts";
+import { FileLibrary } from "../../../../../runtime/engine/store/file-library.ts";
 import { writeTinyGguf } from "../../../../support/tiny-gguf.ts";
 
 const never = new AbortController().signal;
@@ -26,7 +27,12 @@ afterEach(async () => {
 });
 
 async function load(slots = 2): Promise<LoadedModel> {
-  const backend = llamaBackend({ files: new Map([["tiny:1", path]]), threads: 1, contextTokens: 512, slots });
+  const backend = llamaBackend({
+    library: new FileLibrary(new Map([["tiny:1", path]])),
+    threads: 1,
+    contextTokens: 512,
+    slots,
+  });
   const model = await backend.load("tiny:1", () => undefined, never);
   open.push(model);
   return model;
@@ -51,11 +57,10 @@ async function say(
 
 describe("a model of llama.cpp", () => {
   test("is known by its file before it is loaded", async () => {
-    const backend = llamaBackend({ files: new Map([["tiny:1", path]]) });
-    const facts = await backend.facts("tiny:1");
+    const backend = llamaBackend({ library: new FileLibrary(new Map([["tiny:1", path]])) });
+    const facts = await backend.library.facts("tiny:1");
     expect(facts).toMatchObject({ format: "gguf", family: "llama", quantization: "F32", contextTokens: 1024 });
-    expect(facts?.digest).toMatch(/^[0-9a-f]{64}$/);
-    expect(await backend.facts("other:1")).toBeUndefined();
+    expect(await backend.library.facts("other:1")).toBeUndefined();
   });
 
   test(
@@ -165,8 +170,11 @@ describe("a file that is no model", () => {
     "%s: one clear error, and no process is left",
     async (_, make) => {
       await make();
-      const backend = llamaBackend({ files: new Map([["bad:1", join(folder, "bad.gguf")]]), threads: 1 });
-      await expect(backend.facts("bad:1")).rejects.toThrow(/magic|behind the end/);
+      const backend = llamaBackend({
+        library: new FileLibrary(new Map([["bad:1", join(folder, "bad.gguf")]])),
+        threads: 1,
+      });
+      await expect(backend.library.facts("bad:1")).rejects.toThrow(/magic|behind the end/);
       await expect(backend.load("bad:1", () => undefined, never)).rejects.toThrow(/magic|behind the end/);
     },
     SLOW_MS,
