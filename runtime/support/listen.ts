@@ -52,13 +52,15 @@ export async function listen(
   // HTTP/1.0 has no host header; Node itself refuses HTTP/1.1 without one.
   const options = { overrideGlobalObjects: false, hostname: "localhost" };
   const respond = getRequestListener((request, env) => app.fetch(request, env), options);
-  const server = createServer(
+  const server: Server = createServer(
     {
       headersTimeout: times.headMs,
       requestTimeout: times.requestMs,
       keepAliveTimeout: 65_000,
       maxHeaderSize: 32_768,
       connectionsCheckingInterval: Math.min(SLOW_CHECK_MS, times.headMs),
+      // Any other offer is declined by answering as if it had not been made (RFC 9110, 7.8): curl --http2 and Java's client offer h2c with every request.
+      shouldUpgradeCallback: (incoming) => server.listenerCount("upgrade") > 0 && offersWebSocket(incoming),
     },
     (incoming, outgoing) => {
       const next = (): void => void respond(incoming, outgoing);
@@ -82,6 +84,11 @@ export async function listen(
     url: `http://${reachable}:${address.port}`,
     drain: (graceMs) => sockets.drain(graceMs),
   };
+}
+
+/** Whether a request asks for a WebSocket, alone or among other protocols. */
+function offersWebSocket({ headers }: IncomingMessage): boolean {
+  return (headers.upgrade ?? "").split(",").some((one) => one.trim().toLowerCase() === "websocket");
 }
 
 function cannotListen(host: string, port: number, cause: NodeJS.ErrnoException): Error {

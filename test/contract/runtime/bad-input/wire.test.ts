@@ -335,3 +335,27 @@ describe("sockets of other origins", () => {
     expect([400, 404, 426]).toContain(wrong.answers[0]?.status);
   });
 });
+
+describe("an offer of another protocol than a WebSocket's", () => {
+  const offer = "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n";
+
+  test("is declined by answering the request as it is, and the connection goes on", async () => {
+    const get = await raw(`GET /healthz HTTP/1.1\r\nhost: x\r\n${offer}\r\n`);
+    expect([get.answers[0]?.status, get.answers[0]?.body]).toEqual([200, '{"status":"ok"}']);
+    const body = JSON.stringify({ model: "gorkheavy:latest" });
+    const [first, second] = (
+      await exchange(
+        port,
+        [
+          `POST /api/show HTTP/1.1\r\nhost: x\r\n${offer}content-length: ${body.length}\r\n\r\n${body}`,
+          200,
+          "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n",
+        ],
+        { answers: 2 },
+      )
+    ).answers;
+    expect(first?.status).toBe(200);
+    expect(first?.body).toContain('"capabilities":["completion"]');
+    expect(second?.status).toBe(200);
+  });
+});
