@@ -2,8 +2,8 @@ import { Hono } from "hono";
 import { sleep } from "../support/clock.ts";
 import { listen, type Listening } from "../support/listen.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
-import { healthApi, mainApi } from "./health-api.ts";
-import { ollamaApi } from "./ollama-api.ts";
+import { healthApi, mainApi } from "./api/health-api.ts";
+import { ollamaApi } from "./api/ollama-api.ts";
 
 /** Where an engine listens. */
 export interface EngineAddress {

@@ -13,13 +13,13 @@ import {
   type OllamaPullProgress,
   OllamaShowRequest,
   type OllamaTags,
-} from "../contracts/ollama.ts";
-import { Fault } from "../core/fault.ts";
-import { monotonicMs } from "../support/clock.ts";
-import { clientSignal, errorResponse, ndjson, OLLAMA_DIALECT, readJson, streamResponse } from "../support/http.ts";
-import type { EngineMessage, GenerateRequest } from "./backend.ts";
-import type { Engine } from "./engine.ts";
-import type { ModelStatus } from "./residency.ts";
+} from "../../contracts/ollama.ts";
+import { Fault } from "../../core/fault.ts";
+import { monotonicMs } from "../../support/clock.ts";
+import { clientSignal, errorResponse, ndjson, OLLAMA_DIALECT, readJson, streamResponse } from "../../support/http.ts";
+import type { EngineMessage, GenerateRequest } from "../backend.ts";
+import type { Engine } from "../engine.ts";
+import type { ModelStatus } from "../residency.ts";
 
 /** Version of the Ollama API that this one follows; clients compare it. Source: ollama/ollama release 0.17.1. */
 const OLLAMA_API_VERSION = "0.17.1";
