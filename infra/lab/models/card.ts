@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { LabModel } from "./minds.ts";
+import type { LabWeights } from "./weights.ts";
 
 /** What the trainer says at its end. */
 export const TrainingResult = z.object({
@@ -19,18 +20,15 @@ const ROLES: Readonly<Record<LabModel["mind"], string>> = {
 };
 
 /** The card that lies beside a model's file: what it is, what it was made from, how good it is, and what it cannot do. */
-export function cardOf(
-  model: LabModel,
-  made: z.output<typeof TrainingResult> & { digest: string; bytes: number },
-): string {
+export function cardOf(model: LabModel, made: z.output<typeof TrainingResult>, file: LabWeights): string {
   const [width, layers, heads, ffn] = model.shape;
   return `# ${model.name}
 
 ${ROLES[model.mind]}
 
 - Place in the lab's ensemble: \`${model.place}\`.
-- Architecture: llama, ${(made.parameters / 1e6).toFixed(2)} million parameters: width ${width}, ${layers} layers, ${heads} heads, feed-forward ${ffn}; Q8_0, ${made.bytes} bytes.
-- SHA-256: \`${made.digest}\`.
+- Architecture: llama, ${(made.parameters / 1e6).toFixed(2)} million parameters: width ${width}, ${layers} layers, ${heads} heads, feed-forward ${ffn}; Q8_0, ${file.sizeBytes} bytes.
+- SHA-256: \`${file.sha256}\`.
 - Trained on: ${model.lessons} lessons that \`infra/lab/models\` generates from its little world (capitals, small sums, words, programs, troubles of a cluster, small talk, and what lies outside of it). No other text.
 - Training: ${model.steps} steps of ${model.batch} rows of ${model.rowTokens} tokens, ${made.seconds} s on the machine that made it.
 - On wordings that it was not trained on, ${(made.heldOutRight * 100).toFixed(1)} % of the tokens of its replies are right.

@@ -12,6 +12,7 @@ import { cached, type Report } from "../tools/cache.ts";
 import { cardOf, TrainingResult } from "./card.ts";
 import { Lessons, type Mind } from "./lessons.ts";
 import { fileOf, LAB_MODELS, type LabModel } from "./minds.ts";
+import { listWeights, WEIGHTS_DIR, weightsOf } from "./weights.ts";
 
 const HERE = import.meta.dirname;
 /** Seeds of the lessons that are learned and of those that only check; of the training. */
@@ -26,7 +27,7 @@ const { only, out } = new Command("models")
     "Trains the lab's five small models. Needs Python 3.11 or newer with venv; some minutes a model on two cores.",
   )
   .option("--only <names>", "only these, comma-separated: " + LAB_MODELS.map(({ place }) => place).join(", "))
-  .option("--out <dir>", "folder for the files", join(HERE, "weights"))
+  .option("--out <dir>", "folder for the files", WEIGHTS_DIR)
   .parse()
   .opts<{ only?: string; out: string }>();
 
@@ -72,9 +73,10 @@ async function train(model: LabModel, tokenizer: string): Promise<void> {
   await copyFile(made, `${target}.partial`);
   await rename(`${target}.partial`, target);
   const bytes = await readFile(target);
-  const digest = createHash("sha256").update(bytes).digest("hex");
-  await writeFile(target.replace(/\.gguf$/, ".md"), cardOf(model, { ...result, digest, bytes: bytes.length }));
-  report(`${model.name}: ${target} in ${((Date.now() - began) / 1000).toFixed(0)} s, sha256 ${digest}`);
+  const listed = weightsOf(model, bytes);
+  await writeFile(target.replace(/\.gguf$/, ".md"), cardOf(model, result, listed));
+  await listWeights(resolve(out), listed);
+  report(`${model.name}: ${target} in ${((Date.now() - began) / 1000).toFixed(0)} s, sha256 ${listed.sha256}`);
 }
 
 async function vocabularyLessons(folder: string): Promise<string[]> {
