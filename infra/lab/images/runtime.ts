@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { execa } from "execa";
 import { z } from "zod";
 import { bundle } from "../../../runtime/bundle.mjs";
-import { bundleLlamaWorker, llamaFiles } from "../../../runtime/bundle/llama.mjs";
+import { bundleLlamaWorker, llamaFiles } from "../../../runtime/bundle-llama.mjs";
 import { repositoryRoot } from "../tools/paths.ts";
 import { packImages } from "./archive.ts";
 

@@ -7,7 +7,7 @@ import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { bundle } from "../../../runtime/bundle.mjs";
-import { bundleLlamaWorker, llamaFiles } from "../../../runtime/bundle/llama.mjs";
+import { bundleLlamaWorker, llamaFiles } from "../../../runtime/bundle-llama.mjs";
 import { renderEnsembleConfig } from "../../../runtime/contracts/ensemble-config.ts";
 import { type MockModel, startMockModel } from "../../support/mock-model.ts";
 import { writeTinyGguf } from "../../support/tiny-gguf.ts";

@@ -48,7 +48,7 @@ const llamaParts = {
  */
 export async function bundleLlamaWorker(outfile) {
   await build({
-    entryPoints: [fileURLToPath(new URL("../engine/llama/worker.ts", import.meta.url))],
+    entryPoints: [fileURLToPath(new URL("engine/llama/worker.ts", import.meta.url))],
     outfile,
     bundle: true,
     platform: "node",
