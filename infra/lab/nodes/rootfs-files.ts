@@ -37,11 +37,27 @@ AmbientCapabilities=
 CapabilityBoundingSet=
 `;
 
+/**
+ * What cloud-init writes for `ssh_pwauth: false` of every seed. It is there from the start as in Debian's cloud images: cloud-init restarts
+ * sshd where it has to write it, some 0.3 s after sshd has begun to answer, and who comes in that moment is refused.
+ */
+const SSHD = "PasswordAuthentication no\n";
+
+/**
+ * sshd looks for its directory anew for each connection and closes the connection without it. systemd would take the directory away with
+ * each stop, also from connections that were accepted just before.
+ */
+const SSH_SERVICE = `[Service]
+RuntimeDirectoryPreserve=yes
+`;
+
 /** Files written over the freshly installed system. */
 export const ROOTFS_FILES: readonly RootfsFile[] = [
   { path: "etc/cloud/cloud.cfg.d/90-gorkheavy.cfg", text: CLOUD_INIT },
   { path: "etc/systemd/journald.conf.d/90-gorkheavy.conf", text: JOURNALD },
   { path: "etc/systemd/system/systemd-timesyncd.service.d/90-gorkheavy.conf", text: TIMESYNCD },
+  { path: "etc/ssh/sshd_config.d/50-cloud-init.conf", text: SSHD },
+  { path: "etc/systemd/system/ssh.service.d/90-gorkheavy.conf", text: SSH_SERVICE },
   { path: "etc/fstab", text: "" },
   { path: "etc/hostname", text: "localhost\n" },
   { path: "etc/hosts", text: "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n" },
