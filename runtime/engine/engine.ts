@@ -2,8 +2,10 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { Fault } from "../core/fault.ts";
 import type { Logger } from "../support/log.ts";
 import type { Backend, GeneratePiece, GenerateRequest } from "./backend.ts";
+import type { Library } from "./library.ts";
+import { EngineLifecycle } from "./lifecycle.ts";
 import { EngineMetrics } from "./metrics.ts";
-import { Residency } from "./residency.ts";
+import { type LeaseOptions, Residency } from "./residency/residency.ts";
 
 /** What an engine is made of. */
 export interface EngineOptions {
@@ -20,6 +22,7 @@ export class Engine {
   readonly backend: Backend;
   readonly residency: Residency;
   readonly metrics: EngineMetrics;
+  readonly lifecycle: EngineLifecycle;
   readonly #log: Logger;
   readonly #adminToken: Buffer | undefined;
   readonly #models: readonly string[];
@@ -29,15 +32,32 @@ export class Engine {
     this.backend = options.backend;
     this.#log = options.log;
     this.residency = new Residency(options.backend, options.log);
+    this.lifecycle = new EngineLifecycle(options.log);
     this.metrics = new EngineMetrics(this.residency);
     this.#models = options.models;
     this.#adminToken = options.adminToken === undefined ? undefined : digest(options.adminToken);
   }
 
+  /** Which models are there, and the verbs that change it. */
+  get library(): Library {
+    return this.backend.library;
+  }
+
   /** Registers the models; the loads go on after it returns, and are seen in their states. */
   async start(): Promise<void> {
+    this.lifecycle.apply("Engine Started");
     for (const model of this.#models) await this.residency.add(model);
-    for (const model of this.#models) this.residency.load(model).catch(() => undefined);
+    const loads = this.#models.map((model) => this.residency.load(model));
+    void Promise.all(loads).then(
+      () => this.#serve(),
+      () => undefined,
+    );
+  }
+
+  #serve(): void {
+    if (this.lifecycle.state !== "Model_Register") return;
+    for (const reason of ["Model Loaded", "Cognitive Layer Active", "Health Check Pass"] as const)
+      this.lifecycle.apply(reason);
   }
 
   /** Whether it is stopping; it then is not ready any more. */
@@ -47,12 +67,23 @@ export class Engine {
 
   /** Says not ready from now on; what runs goes on. */
   drain(): void {
+    if (!this.#draining) this.lifecycle.apply("Delete Request");
     this.#draining = true;
   }
 
-  /** Streams an answer of a ready model, counted and timed. @throws Fault unknown_model, model_loading, model_failed, cancelled */
-  async *generate(name: string, request: GenerateRequest, signal: AbortSignal): AsyncIterable<GeneratePiece> {
-    const { model, release } = this.residency.acquire(name);
+  /**
+   * Streams an answer, counted and timed.
+   * @param lease how long the model stays, and how long a load is waited for
+   * @throws Fault unknown_model, model_loading, model_failed, cancelled
+   */
+  async *generate(
+    name: string,
+    request: GenerateRequest,
+    signal: AbortSignal,
+    lease: LeaseOptions = {},
+  ): AsyncIterable<GeneratePiece> {
+    const { model, release, touch } = await this.residency.lease(name, { signal, ...lease });
+    const walk = this.lifecycle.request();
     const stop = new AbortController();
     const cancel = (): void => stop.abort(new Fault("cancelled", "the client went away"));
     if (signal.aborted) cancel();
@@ -61,6 +92,9 @@ export class Engine {
     try {
       for await (const piece of model.generate(request, stop.signal)) {
         observe.piece(piece);
+        touch();
+        if (piece.done === undefined) walk.process();
+        else walk.respond();
         if (piece.done !== undefined) this.#said(name, piece.done);
         yield piece;
       }
@@ -77,6 +111,7 @@ export class Engine {
       // A consumer that stops reading lands here too, and the backend must stop with it.
       stop.abort(new Fault("cancelled", "the answer is no longer read"));
       release();
+      walk.end();
     }
   }
 
@@ -97,9 +132,11 @@ export class Engine {
   }
 
   /** Frees everything. */
-  close(): Promise<void> {
-    this.#draining = true;
-    return this.residency.close();
+  async close(): Promise<void> {
+    this.drain();
+    this.lifecycle.apply("Graceful Shutdown");
+    await this.residency.close();
+    this.lifecycle.apply("Resources Released");
   }
 }
 

@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { monotonicMs } from "../support/clock.ts";
 import type { GeneratePiece } from "./backend.ts";
-import type { Residency } from "./residency.ts";
+import type { Residency } from "./residency/residency.ts";
 
 /** How one generation is watched. `end` counts once, the first time it is called. */
 export interface Observation {

@@ -2,7 +2,7 @@ import { Hono } from "hono";
 import { Fault } from "../../core/fault.ts";
 import { errorResponse, type Dialect } from "../../support/http.ts";
 import type { Engine } from "../engine.ts";
-import { retryAfter, type ModelStatus } from "../residency.ts";
+import { retryAfter, type ModelStatus } from "../residency/status.ts";
 
 /** Error object of the main API: the native one. */
 export const MAIN_DIALECT: Dialect = {

@@ -19,7 +19,7 @@ import { monotonicMs } from "../../support/clock.ts";
 import { clientSignal, errorResponse, ndjson, OLLAMA_DIALECT, readJson, streamResponse } from "../../support/http.ts";
 import type { EngineMessage, GenerateRequest } from "../backend.ts";
 import type { Engine } from "../engine.ts";
-import type { ModelStatus } from "../residency.ts";
+import type { ModelStatus } from "../residency/status.ts";
 
 /** Version of the Ollama API that this one follows; clients compare it. Source: ollama/ollama release 0.17.1. */
 const OLLAMA_API_VERSION = "0.17.1";

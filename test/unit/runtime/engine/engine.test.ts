@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { CATALOGUE } from "../../../../runtime/contracts/catalogue.ts";
 import { JUDGE_MARK, judgeMarks, rewriterMarks } from "./prompts-of-core.ts";
 import type { Backend } from "../../../../runtime/engine/backend.ts";
-import { Residency } from "../../../../runtime/engine/residency.ts";
+import { Residency } from "../../../../runtime/engine/residency/residency.ts";
 import { scriptedBackend } from "../../../../runtime/engine/scripted/backend.ts";
 import { play, roleOf } from "../../../../runtime/engine/scripted/roles.ts";
 import { type RunningEngine, startEngine } from "../../../../runtime/engine/serve.ts";

@@ -1,25 +1,27 @@
-import { Fault } from "../core/fault.ts";
-import { monotonicMs } from "../support/clock.ts";
-import type { Logger } from "../support/log.ts";
-import type { Backend, LoadedModel } from "./backend.ts";
-import type { ModelFacts } from "./library.ts";
+import { Fault } from "../../core/fault.ts";
+import { monotonicMs } from "../../support/clock.ts";
+import type { Logger } from "../../support/log.ts";
+import type { Backend, LoadedModel } from "../backend.ts";
+import type { ModelFacts } from "../library.ts";
+import { type ModelState, type ModelStatus, retryAfter } from "./status.ts";
 
-/** Where a model stands. `ready` means loaded and seen to produce a token. */
-export type ModelState =
-  | { state: "absent" }
-  | { state: "loading"; progress: number; sinceMs: number }
-  | { state: "ready"; loadMs: number }
-  | { state: "failed"; reason: string };
+/** How a model is asked for. */
+export interface LeaseOptions {
+  /** How long it stays in memory after the last token of this request, ms; `Infinity` is for ever. Absent: as the engine is set. */
+  keepAliveMs?: number;
+  /** Longest wait for a load, ms; 0 waits for none. Absent: as the engine is set. */
+  waitMs?: number;
+  /** Ends the wait. */
+  signal?: AbortSignal;
+}
 
-/** One model of this engine as others see it. */
-export interface ModelStatus {
-  name: string;
-  facts: ModelFacts | undefined;
-  status: ModelState;
-  /** Bytes in memory; 0 unless ready. */
-  memoryBytes: number;
-  /** Generations running now. */
-  inFlight: number;
+/** A model that is held in memory for one request. */
+export interface Lease {
+  readonly model: LoadedModel;
+  /** A token was written: the time of being idle begins anew. */
+  touch: () => void;
+  /** Ends the request; the second time nothing. */
+  release: () => void;
 }
 
 interface Entry {
@@ -33,6 +35,9 @@ interface Entry {
 
 /** Longest wait of a warming token, ms; a model that has not produced one by then is not ready. */
 const WARM_MS = 120_000;
+
+/** Longest wait that can be asked for, ms: a day. */
+const LONGEST_WAIT_MS = 86_400_000;
 
 /** The models of one engine and which of them are in memory. However many ask for a model, it is loaded once. */
 export class Residency {
@@ -92,7 +97,7 @@ export class Residency {
    * Takes a ready model for one generation; call `release` when it is over.
    * A model that is absent starts to load. @throws Fault model_loading with Retry-After until it is ready; unknown_model
    */
-  acquire(name: string): { model: LoadedModel; release: () => void } {
+  acquire(name: string, { keepAliveMs }: LeaseOptions = {}): Lease {
     const entry = this.#entry(name);
     if (entry.status.state === "absent") this.load(name).catch(() => undefined);
     const { loaded, status } = entry;
@@ -101,12 +106,40 @@ export class Residency {
     let released = false;
     return {
       model: loaded,
+      touch: () => undefined,
       release: () => {
         if (released) return;
         released = true;
         entry.inFlight--;
+        if (keepAliveMs !== undefined) this.keep(entry.name, keepAliveMs);
       },
     };
+  }
+
+  /**
+   * Takes a model for one generation, and waits for its load as long as told.
+   * @throws Fault model_loading with Retry-After when the wait is over, model_failed, unknown_model, cancelled
+   */
+  async lease(name: string, options: LeaseOptions = {}): Promise<Lease> {
+    const { waitMs = 0, signal } = options;
+    const { status } = this.#entry(name);
+    if (status.state !== "ready" && status.state !== "failed" && waitMs > 0) {
+      const over = AbortSignal.any([
+        AbortSignal.timeout(Math.min(waitMs, LONGEST_WAIT_MS)),
+        ...(signal ? [signal] : []),
+      ]);
+      await Promise.race([
+        this.load(name).catch(() => undefined),
+        new Promise((resolve) => over.addEventListener("abort", resolve, { once: true })),
+      ]);
+      if (signal?.aborted === true) throw new Fault("cancelled", "the client went away");
+    }
+    return this.acquire(name, options);
+  }
+
+  /** How long a model stays in memory from now on when nobody asks it, ms; 0 lets it go as soon as nobody does. @throws Fault unknown_model */
+  keep(name: string, keepAliveMs: number): void {
+    if (keepAliveMs === 0) void this.unload(name);
   }
 
   /** Takes a model out of memory. Does nothing while a generation runs, or when it is not in memory; says whether it did. */
@@ -187,11 +220,4 @@ function notReady(name: string, status: ModelState): Fault {
   return new Fault("model_loading", `${name} is loading (${progress}); try again soon`, {
     retryAfterSeconds: retryAfter(status),
   });
-}
-
-/** Seconds until a load is likely over, by its progress so far; 1 to 60. */
-export function retryAfter(status: ModelState): number {
-  if (status.state !== "loading" || status.progress <= 0) return 2;
-  const spentMs = monotonicMs() - status.sinceMs;
-  return Math.min(60, Math.max(1, Math.ceil(((spentMs / status.progress) * (1 - status.progress)) / 1000)));
 }
