@@ -85,6 +85,7 @@ export const OpenAiResponseEvent = z.discriminatedUnion("type", [
   part("response.content_part.done"),
   item("response.output_item.done"),
   whole("response.completed"),
+  whole("response.incomplete"),
   whole("response.failed"),
 ]);
 /** One event of a streamed response. */

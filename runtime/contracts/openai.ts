@@ -41,6 +41,18 @@ const Usage = z.looseObject({ prompt_tokens: Count, completion_tokens: Count, to
 /** Tokens of one answer. */
 export type OpenAiUsage = z.output<typeof Usage>;
 
+const TokenLogprob = z.looseObject({
+  token: z.string(),
+  /** Natural logarithm of the token's probability, at most 0. */
+  logprob: z.number(),
+  /** UTF-8 bytes of the token. */
+  bytes: z.array(z.number()).nullish(),
+});
+/** How likely a written token was, and those that could have stood there, most likely first. */
+export const OpenAiLogprob = TokenLogprob.extend({ top_logprobs: z.array(TokenLogprob) });
+/** How likely a written token was. */
+export type OpenAiLogprob = z.output<typeof OpenAiLogprob>;
+
 /** Answer of an unstreamed chat completion. */
 export const OpenAiChatCompletion = z.looseObject({
   id: z.string(),

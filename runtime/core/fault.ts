@@ -14,6 +14,8 @@ export interface FaultDetails {
   headers?: Readonly<Record<string, string>>;
   /** Status with which a model server refused. */
   upstreamStatus?: number;
+  /** Field of the request that is wrong, such as `messages.0.role`. */
+  param?: string;
 }
 
 /** The one error of the runtime: a code of the table, and a message fit for the client (no secret, no stack). Each API dialect is made from it at the edge. */
@@ -29,6 +31,7 @@ export class Fault extends Error {
   readonly member: string | undefined;
   readonly headers: Readonly<Record<string, string>>;
   readonly upstreamStatus: number | undefined;
+  readonly param: string | undefined;
 
   constructor(code: FaultCode, message: string, details: FaultDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -40,6 +43,7 @@ export class Fault extends Error {
     this.member = details.member;
     this.headers = details.headers ?? {};
     this.upstreamStatus = details.upstreamStatus;
+    this.param = details.param;
   }
 }
 

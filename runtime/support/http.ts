@@ -25,7 +25,11 @@ export async function readJson<S extends z.ZodType>(c: Context, schema: S, mostB
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const where = issue === undefined ? "" : issue.path.map(String).join(".");
-  throw new Fault("invalid_request", `${where === "" ? "body" : where}: ${issue?.message ?? "not what the API says"}`);
+  throw new Fault(
+    "invalid_request",
+    `${where === "" ? "body" : where}: ${issue?.message ?? "not what the API says"}`,
+    where === "" ? {} : { param: where },
+  );
 }
 
 /** The body as text, given up as soon as it is too large. */

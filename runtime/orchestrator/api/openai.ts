@@ -1,19 +1,19 @@
 import { randomUUID } from "node:crypto";
 import { Hono } from "hono";
 import type { Context } from "hono";
-import {
-  type OpenAiChatChunk,
-  type OpenAiChatCompletion,
-  OpenAiChatRequest,
-  type OpenAiUsage,
-  textOf,
-} from "../../contracts/openai.ts";
+import { OpenAiChatRequest, textOf } from "../../contracts/openai.ts";
 import { Fault } from "../../core/fault.ts";
 import type { Piece } from "../../core/ports.ts";
-import { errorResponse, type Framing, readJson, streamResponse } from "../../support/http.ts";
+import { errorResponse, readJson, streamResponse } from "../../support/http.ts";
+import {
+  chatChunks,
+  chatCompletion,
+  type CompletionBase,
+  OPENAI_DIALECT,
+  openAiEvents,
+} from "../../support/openai-chat.ts";
 import type { AskInput, Ensemble } from "../ensemble.ts";
 import { askFor, askOfChat, callerOf, identityOf, type PlainMessage, replay } from "./asked.ts";
-import { OPENAI_DIALECT } from "./dialect.ts";
 import { modelNames, onlyEnsemble, unknownModel } from "./model-names.ts";
 
 /** The OpenAI API for the ensemble; what names a member was passed to its server before. */
@@ -34,26 +34,12 @@ export function openAiApi(ensemble: Ensemble): Hono {
     const base = { id: `chatcmpl-${randomUUID()}`, created: secondsOf(new Date()), model: request.model };
     const pieces = piecesOf(ensemble, request, c, base);
     if (request.stream === true) {
-      const chunks = chunksOf(pieces, base, request.stream_options?.include_usage === true);
-      return streamResponse(chunks, SSE);
+      const chunks = chatChunks(pieces, base, request.stream_options?.include_usage === true);
+      return streamResponse(chunks, openAiEvents());
     }
-    return c.json(await completionOf(pieces, base));
+    return c.json(await chatCompletion(pieces, base));
   });
   return app;
-}
-
-/** Server-sent events as OpenAI frames them. */
-const SSE: Framing<OpenAiChatChunk> = {
-  contentType: "text/event-stream",
-  frame: (chunk) => `data: ${JSON.stringify(chunk)}\n\n`,
-  failure: (fault) => `data: ${JSON.stringify(OPENAI_DIALECT.body(fault))}\n\n`,
-  end: "data: [DONE]\n\n",
-};
-
-interface Base {
-  id: string;
-  created: number;
-  model: string;
 }
 
 /** Time of this process' start, seconds. */
@@ -64,7 +50,12 @@ function modelOf(id: string): { id: string; object: "model"; created: number; ow
 }
 
 /** The winner's words, replayed. @throws Fault invalid_request */
-function piecesOf(ensemble: Ensemble, request: OpenAiChatRequest, c: Context, base: Base): AsyncIterable<Piece> {
+function piecesOf(
+  ensemble: Ensemble,
+  request: OpenAiChatRequest,
+  c: Context,
+  base: CompletionBase,
+): AsyncIterable<Piece> {
   const messages = request.messages.map((message): PlainMessage => ({ role: message.role, content: textOf(message) }));
   const identity = identityOf(c);
   const input = askOfChat(messages, ensemble.config.memory.turns, {
@@ -79,7 +70,7 @@ export function userOf(user: string | null | undefined): string | undefined {
   return typeof user === "string" && /^[A-Za-z0-9._:@-]{1,128}$/.test(user) ? user : undefined;
 }
 
-async function* replayed(ensemble: Ensemble, input: AskInput, c: Context, base: Base): AsyncIterable<Piece> {
+async function* replayed(ensemble: Ensemble, input: AskInput, c: Context, base: CompletionBase): AsyncIterable<Piece> {
   const answer = await askFor(ensemble, input, c);
   // Of the answer, not of this request: under an idempotency key the same bytes come again.
   base.id = `chatcmpl-${answer.id}`;
@@ -91,52 +82,4 @@ async function* replayed(ensemble: Ensemble, input: AskInput, c: Context, base: 
 
 function secondsOf(date: Date): number {
   return Math.floor(date.getTime() / 1000);
-}
-
-function usageOf(done: NonNullable<Piece["done"]>): OpenAiUsage {
-  const { promptTokens = 0, answerTokens = 0 } = done;
-  return { prompt_tokens: promptTokens, completion_tokens: answerTokens, total_tokens: promptTokens + answerTokens };
-}
-
-async function* chunksOf(pieces: AsyncIterable<Piece>, base: Base, withUsage: boolean): AsyncIterable<OpenAiChatChunk> {
-  const chunk = (delta: { role?: string; content?: string }, finish: string | null): OpenAiChatChunk => ({
-    id: base.id,
-    object: "chat.completion.chunk",
-    created: base.created,
-    model: base.model,
-    choices: [{ index: 0, delta, finish_reason: finish }],
-  });
-  let first = true;
-  for await (const { text, done } of pieces) {
-    if (first) yield chunk({ role: "assistant", content: text }, null);
-    else if (text !== "") yield chunk({ content: text }, null);
-    first = false;
-    if (done === undefined) continue;
-    yield chunk({}, done.reason === "length" ? "length" : "stop");
-    if (withUsage) yield { ...chunk({}, null), choices: [], usage: usageOf(done) };
-  }
-}
-
-async function completionOf(pieces: AsyncIterable<Piece>, base: Base): Promise<OpenAiChatCompletion> {
-  let content = "";
-  for await (const { text, done } of pieces) {
-    content += text;
-    if (done === undefined) continue;
-    return {
-      id: base.id,
-      object: "chat.completion",
-      created: base.created,
-      model: base.model,
-      choices: [
-        {
-          index: 0,
-          message: { role: "assistant", content, refusal: null },
-          logprobs: null,
-          finish_reason: done.reason === "length" ? "length" : "stop",
-        },
-      ],
-      usage: usageOf(done),
-    };
-  }
-  throw new Fault("internal", "the answer ended without a last part");
 }
