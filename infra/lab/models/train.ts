@@ -1,5 +1,4 @@
 // `npm run models`: makes the lab's five models again, from the little world to GGUF files.
-import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -8,7 +7,8 @@ import { join, resolve } from "node:path";
 import { finished } from "node:stream/promises";
 import { Command } from "commander";
 import { execa } from "execa";
-import { cached, type Report } from "../tools/cache.ts";
+import type { Report } from "../tools/cache.ts";
+import { venvPython } from "../tools/venv.ts";
 import { cardOf, TrainingResult } from "./card.ts";
 import { Lessons, type Mind } from "./lessons.ts";
 import { fileOf, LAB_MODELS, type LabModel } from "./minds.ts";
@@ -109,12 +109,5 @@ async function lessonsFile(
 /** Python with what the trainer needs, kept in the cache by the versions. */
 async function pythonOf(say: Report): Promise<string> {
   const requirements = await readFile(join(HERE, "train/requirements.txt"), "utf8");
-  const version = createHash("sha256").update(requirements).digest("hex").slice(0, 12);
-  const { dir } = await cached("trainer", version, async (into) => {
-    say("trainer: installing JAX and gguf from PyPI …");
-    await execa("python3", ["-m", "venv", into]);
-    const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    await execa(join(into, "bin/python"), [...pip, "--requirement", join(HERE, "train/requirements.txt")]);
-  });
-  return join(dir, "bin/python");
+  return venvPython("trainer", requirements.trim().split("\n"), say);
 }

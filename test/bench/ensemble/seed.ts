@@ -1,8 +1,7 @@
-import { access, mkdir, rm } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { execa } from "execa";
+import { venvPython } from "../../../infra/lab/tools/venv.ts";
 
 /** The seed's own client library; a wheel of 3.9.1, which it names, exists up to Python 3.12. */
 const AIOHTTP = "aiohttp==3.9.1";
@@ -17,7 +16,7 @@ export interface Contestant {
 
 /** Starts the seed's script in a Python environment of its own, which is made once. @param core CPU core that it is pinned to */
 export async function startSeed(addresses: Record<string, string>, core: number): Promise<Contestant> {
-  const python = await environment();
+  const python = await venvPython("bench-seed", [AIOHTTP], (line) => void process.stderr.write(`${line}\n`));
   const endpoints = Object.fromEntries(
     Object.entries(addresses).map(([name, url]) => [name.replace("-", "_"), `${url}/api/generate`]),
   );
@@ -51,21 +50,4 @@ export async function startSeed(addresses: Record<string, string>, core: number)
       await child;
     },
   };
-}
-
-async function environment(): Promise<string> {
-  const dir = join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "gorkheavy/bench/seed-python");
-  const python = join(dir, "bin/python");
-  const done = join(dir, "ready");
-  try {
-    await access(done);
-    return python;
-  } catch {
-    await rm(dir, { recursive: true, force: true });
-    await mkdir(dir, { recursive: true });
-    await execa("python3", ["-m", "venv", dir]);
-    await execa(python, ["-m", "pip", "install", "--quiet", AIOHTTP]);
-    await mkdir(done);
-    return python;
-  }
 }

@@ -1,8 +1,8 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { execa } from "execa";
 import { stringify } from "yaml";
-import { cached, type Report } from "../../../infra/lab/tools/cache.ts";
+import type { Report } from "../../../infra/lab/tools/cache.ts";
+import { venvPython } from "../../../infra/lab/tools/venv.ts";
 import { freePort, type Gateway, type GatewayOptions, MODEL, type RunningGateway, startPinned } from "./gateway.ts";
 
 /** Newest whose pinned dependencies PyPI had when this was written. Never 1.82.7 or 1.82.8: both carried a back door (March 2026). */
@@ -20,19 +20,7 @@ export const litellm: Gateway = {
 
 /** The Python that has LiteLLM; installed the first time. */
 export async function litellmPython(report: Report): Promise<string> {
-  const { dir } = await cached(
-    "bench-litellm",
-    VERSION,
-    async (into, say) => {
-      say(`installing litellm[proxy] ${VERSION} from PyPI; minutes, once`);
-      await execa("python3", ["-m", "venv", into]);
-      const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--prefer-binary"];
-      await execa(join(into, "bin/python"), [...pip, `litellm[proxy]==${VERSION}`]);
-    },
-    { report },
-  );
-  // The environment is moved into its place once it is whole, so its scripts name a folder that is gone: its modules are run instead.
-  return join(dir, "bin/python");
+  return venvPython("bench-litellm", [`litellm[proxy]==${VERSION}`], report);
 }
 
 /** Starts the proxy with a configuration of its own format. One of its models must be named as `MODEL`. */

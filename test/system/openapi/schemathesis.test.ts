@@ -6,7 +6,7 @@ import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { type MockEnsemble, startMockEnsemble } from "../../support/ensemble.ts";
-import { venvPython } from "../../support/venv.ts";
+import { venvPython } from "../../../infra/lab/tools/venv.ts";
 
 /** What invents the requests; the newest of 2026-11. */
 const SCHEMATHESIS = "schemathesis==4.32.5";

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { execa } from "execa";
-import { cached, type Report } from "../../infra/lab/tools/cache.ts";
+import { cached, type Report } from "./cache.ts";
 
 /**
  * A Python environment with these requirements, kept in the project's cache. Needs python3 with its venv module (Debian: python3-venv).
