@@ -2,6 +2,7 @@ import { type ChatResponse, Ollama } from "ollama";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type MemberName, type MockEnsemble, startMockEnsemble } from "../../support/ensemble.ts";
 import type { MockCall } from "../../support/mock-model.ts";
+import { lastCall, messages, pixel, tools, wholeOf } from "./client-calls.ts";
 
 let ensemble: MockEnsemble;
 beforeAll(async () => {
@@ -14,35 +15,7 @@ afterEach(() => {
 
 const ollama = () => new Ollama({ host: ensemble.url });
 
-/** The last call that a member's server got. */
-function got(name: MemberName): MockCall {
-  const call = ensemble.mocks[name].calls.at(-1);
-  if (call === undefined) throw new Error(`${name} got no call`);
-  return call;
-}
-
-const wholeOf = (call: MockCall): unknown => ({
-  model: call.body.model,
-  created_at: "2026-01-01T00:00:00Z",
-  message: { role: "assistant", content: "Translated." },
-  done: true,
-  done_reason: "stop",
-  prompt_eval_count: 3,
-  eval_count: 2,
-});
-
-const messages = [{ role: "user" as const, content: "Weather in Paris?" }];
-const tools = [
-  {
-    type: "function" as const,
-    function: {
-      name: "weather",
-      description: "Tells the weather.",
-      parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
-    },
-  },
-];
-const pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+const got = (name: MemberName): MockCall => lastCall(ensemble, name);
 
 describe("the ollama client with a member on the Ollama API", () => {
   test("has tools, format, images, keep-alive and its own options passed on as they are", async () => {

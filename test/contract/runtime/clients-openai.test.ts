@@ -2,6 +2,7 @@ import OpenAI from "openai";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type MemberName, type MockEnsemble, startMockEnsemble } from "../../support/ensemble.ts";
 import type { MockBehaviour, MockCall } from "../../support/mock-model.ts";
+import { lastCall, messages, pixel, tools, wholeOf } from "./client-calls.ts";
 
 let ensemble: MockEnsemble;
 beforeAll(async () => {
@@ -17,12 +18,7 @@ afterEach(() => {
 
 const openai = () => new OpenAI({ baseURL: `${ensemble.url}/v1`, apiKey: "a key of the service", maxRetries: 0 });
 
-/** The last call that a member's server got. */
-function got(name: MemberName): MockCall {
-  const call = ensemble.mocks[name].calls.at(-1);
-  if (call === undefined) throw new Error(`${name} got no call`);
-  return call;
-}
+const got = (name: MemberName): MockCall => lastCall(ensemble, name);
 
 /** Makes the server of a member one that has Ollama's own API alone, as our engine and Ollama before 0.1.24. */
 function withoutV1(name: MemberName, otherwise?: NonNullable<MockBehaviour["reply"]>): void {
@@ -31,29 +27,6 @@ function withoutV1(name: MemberName, otherwise?: NonNullable<MockBehaviour["repl
     return otherwise?.(call) ?? { body: wholeOf(call) };
   };
 }
-
-const wholeOf = (call: MockCall): unknown => ({
-  model: call.body.model,
-  created_at: "2026-01-01T00:00:00Z",
-  message: { role: "assistant", content: "Translated." },
-  done: true,
-  done_reason: "stop",
-  prompt_eval_count: 3,
-  eval_count: 2,
-});
-
-const messages = [{ role: "user" as const, content: "Weather in Paris?" }];
-const tools = [
-  {
-    type: "function" as const,
-    function: {
-      name: "weather",
-      description: "Tells the weather.",
-      parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
-    },
-  },
-];
-const pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
 describe("the openai client with one member", () => {
   // One member speaks each dialect; Ollama's servers have /v1, too.

@@ -4,20 +4,13 @@ import { type Wire, wireOf } from "../mock-model.ts";
 import { type CallFault, type Phase, STRIKE_MS } from "./matrix.ts";
 
 /** The faults of a server that answers, but badly. */
-export type BadAnswer = Extract<CallFault, "500" | "503" | "half-json" | "wrong-model" | "endless" | "gzip-bomb">;
-
-const BAD: ReadonlySet<CallFault> = new Set<BadAnswer>([
-  "500",
-  "503",
-  "half-json",
-  "wrong-model",
-  "endless",
-  "gzip-bomb",
-]);
+const BAD = ["500", "503", "half-json", "wrong-model", "endless", "gzip-bomb"] as const satisfies readonly CallFault[];
+/** A fault of a server that answers, but badly. */
+export type BadAnswer = (typeof BAD)[number];
 
 /** Whether a fault is one of a server that answers. */
 export function isAnsweredBadly(fault: CallFault): fault is BadAnswer {
-  return BAD.has(fault);
+  return BAD.some((one) => one === fault);
 }
 
 /** A call that is answered badly. */

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { OllamaChatChunk, OllamaError } from "../../../runtime/contracts/ollama.ts";
 import { OpenAiChatChunk, OpenAiChatCompletion, OpenAiError } from "../../../runtime/contracts/openai.ts";
+import { jsonOf } from "../../../runtime/support/json.ts";
 
 /** How a client sees a call end. */
 export type Outcome =
@@ -124,12 +125,4 @@ function errorOf(api: ClientApi, json: unknown, text: string, status: number): O
   if (!error.success) return undefined;
   const { message, code } = error.data.error;
   return { kind: "error", text, status, message, code: code ?? undefined };
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -2,6 +2,7 @@ import { expect } from "vitest";
 import { NativeError } from "../../../../runtime/contracts/native.ts";
 import { OllamaError } from "../../../../runtime/contracts/ollama.ts";
 import { OpenAiError } from "../../../../runtime/contracts/openai.ts";
+import { jsonOf } from "../../../../runtime/support/json.ts";
 import type { RawAnswer } from "../../../support/raw-http.ts";
 
 /** The four ways to ask the ensemble, with a body that is right. */
@@ -37,13 +38,4 @@ export function expectAnswerOrRefusal(answer: RawAnswer | undefined, api: Ask["a
 /** Checks that a text shows no stack, no path of this machine and no module. */
 export function expectNothingInside(text: string): void {
   expect(text).not.toMatch(/\n\s+at |node_modules|\.ts:\d|\/runtime\/|file:\/\/|\/root|\/home|\/tmp/);
-}
-
-/** JSON of a text; undefined when it is none. */
-export function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

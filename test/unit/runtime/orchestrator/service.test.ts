@@ -1,26 +1,10 @@
 import { request } from "node:http";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { AskAnswer, AskEvent, NativeError } from "../../../../runtime/contracts/native.ts";
-import type { EnsembleConfigInput } from "../../../../runtime/contracts/ensemble-config.ts";
 import { createApp } from "../../../../runtime/orchestrator/app.ts";
 import { ROUTES } from "../../../../runtime/orchestrator/passthrough/routes.ts";
 import { createLogger } from "../../../../runtime/support/log.ts";
-import { type MockEnsemble, startMockEnsemble } from "../../../support/ensemble.ts";
-
-let open: MockEnsemble[] = [];
-afterEach(async () => {
-  await Promise.all(open.map((one) => one.close()));
-  open = [];
-});
-
-async function start(
-  behaviours: Parameters<typeof startMockEnsemble>[0] = {},
-  config: Omit<EnsembleConfigInput, "members"> = {},
-): Promise<MockEnsemble> {
-  const one = await startMockEnsemble(behaviours, config);
-  open.push(one);
-  return one;
-}
+import { openMockEnsemble } from "../../../support/open-ensembles.ts";
 
 const post = (url: string, path: string, body: unknown, headers: Record<string, string> = {}) =>
   fetch(`${url}${path}`, {
@@ -31,7 +15,7 @@ const post = (url: string, path: string, body: unknown, headers: Record<string, 
 
 describe("the native API", () => {
   test("gives the reply with every stage, its model, its text and its milliseconds", async () => {
-    const { url } = await start();
+    const { url } = await openMockEnsemble();
     const answer = AskAnswer.parse(await (await post(url, "/ask", { question: "Why?" })).json());
     expect(answer.reply).toBe("An answer by llama here.");
     expect(answer.decision).toMatchObject({ by: "judge", winner: "llama", model: "llama:1b" });
@@ -49,7 +33,7 @@ describe("the native API", () => {
   });
 
   test("streams stages, words and the same answer as events", async () => {
-    const { url } = await start();
+    const { url } = await openMockEnsemble();
     const text = await (await post(url, "/v1/ask", { question: "Why?", stream: true })).text();
     const events = [...text.matchAll(/^data: (.*)$/gm)].map(([, data = ""]) => AskEvent.parse(JSON.parse(data)));
     const names = events.map(({ event }) => event);
@@ -61,7 +45,7 @@ describe("the native API", () => {
   });
 
   test("streams a draft at once, when asked to, before the answer is known", async () => {
-    const { url, mocks } = await start({
+    const { url, mocks } = await openMockEnsemble({
       llama: { prefillMs: 300 },
       qwen: { prefillMs: 300 },
       promptimizer: { fault: () => "500" },
@@ -77,7 +61,7 @@ describe("the native API", () => {
   });
 
   test("remembers the last turns of a conversation, apart by user", async () => {
-    const { url, mocks } = await start();
+    const { url, mocks } = await openMockEnsemble();
     const ask = (question: string, user: string) =>
       post(url, "/ask", { question, user, conversation: "c1" }).then((r) => r.json());
     await ask("What is the capital of France?", "ann");
@@ -93,7 +77,7 @@ describe("the native API", () => {
   });
 
   test("sends context window, length and the schema to the models", async () => {
-    const { url, mocks } = await start();
+    const { url, mocks } = await openMockEnsemble();
     await post(url, "/ask", { question: "Why?" });
     expect(mocks.llama.calls[0]).toMatchObject({
       path: "/api/chat",
@@ -118,7 +102,7 @@ describe("the native API", () => {
     ["a bad conversation id", { question: "Why?", conversation: "a b" }, /conversation/],
     ["JSON too deep", "[".repeat(100_000), /levels deep/],
   ])("refuses %s", async (_, body, message) => {
-    const { url } = await start();
+    const { url } = await openMockEnsemble();
     const response = await post(url, "/ask", body);
     expect(response.status).toBe(400);
     expect(NativeError.parse(await response.json()).error).toMatchObject({
@@ -128,7 +112,7 @@ describe("the native API", () => {
   });
 
   test("refuses a body above the limit with 413, whether or not it says its size", async () => {
-    const { url } = await start({}, { limits: { bodyBytes: 2048 } });
+    const { url } = await openMockEnsemble({}, { limits: { bodyBytes: 2048 } });
     expect((await post(url, "/ask", { question: "x".repeat(5000) })).status).toBe(413);
     const chunked = await new Promise<number | undefined>((resolve, reject) => {
       const sent = request(
@@ -149,7 +133,10 @@ describe("the native API", () => {
 
 describe("health", () => {
   test("is ready only while a quorum of candidates can answer, and says who cannot", async () => {
-    const { url, mocks } = await start({ llama: { ready: false }, "qwen-small": { ready: false } }, { quorum: 2 });
+    const { url, mocks } = await openMockEnsemble(
+      { llama: { ready: false }, "qwen-small": { ready: false } },
+      { quorum: 2 },
+    );
     const first = await fetch(`${url}/readyz`);
     expect(first.status).toBe(503);
     expect(await first.json()).toMatchObject({ ready: false, candidates: 1, quorum: 2 });
@@ -159,7 +146,7 @@ describe("health", () => {
   });
 
   test("counts questions, stages, wins and retries", async () => {
-    const { url } = await start();
+    const { url } = await openMockEnsemble();
     await post(url, "/ask", { question: "Why?" });
     const metrics = await (await fetch(`${url}/metrics`)).text();
     expect(metrics).toContain('gorkheavy_questions_total{outcome="answered"} 1');
@@ -170,7 +157,7 @@ describe("health", () => {
   });
 
   test("refuses more questions than it may work on at once", async () => {
-    const { url } = await start({ llama: { prefillMs: 300 } }, { limits: { concurrent: 1 } });
+    const { url } = await openMockEnsemble({ llama: { prefillMs: 300 } }, { limits: { concurrent: 1 } });
     const first = post(url, "/ask", { question: "Why?" });
     await expect.poll(() => fetch(`${url}/metrics`).then((r) => r.text())).toContain("gorkheavy_questions_in_flight 1");
     const second = await post(url, "/ask", { question: "Why?" });
@@ -181,7 +168,7 @@ describe("health", () => {
   });
 
   test("drains: not ready at once, what runs is answered whole, then nothing listens", async () => {
-    const { url, orchestrator } = await start({ llama: { prefillMs: 300 } });
+    const { url, orchestrator } = await openMockEnsemble({ llama: { prefillMs: 300 } });
     const running = post(url, "/ask", { question: "Why?" }).then((response) => response.json());
     await expect.poll(() => orchestrator.ensemble.inFlight).toBe(1);
     const began = performance.now();
@@ -198,7 +185,7 @@ describe("health", () => {
 
 describe("the OpenAPI document", () => {
   test("comes from the schemas that check the requests", async () => {
-    const { url } = await start();
+    const { url } = await openMockEnsemble();
     const document: unknown = await (await fetch(`${url}/openapi.json`)).json();
     expect(document).toMatchObject({
       openapi: "3.1.0",
@@ -219,7 +206,7 @@ describe("the OpenAPI document", () => {
   });
 
   test("names every way in, and no other", async () => {
-    const { url, orchestrator } = await start();
+    const { url, orchestrator } = await openMockEnsemble();
     const { paths } = (await (await fetch(`${url}/openapi.json`)).json()) as { paths: Record<string, object> };
     const told = Object.entries(paths).flatMap(([path, verbs]) => Object.keys(verbs).map((verb) => `${verb} ${path}`));
     const served = createApp(orchestrator.ensemble, createLogger("test", "silent"))
@@ -230,7 +217,7 @@ describe("the OpenAPI document", () => {
   });
 
   test("is kept by what the ensemble answers in headers", async () => {
-    const { url } = await start();
+    const { url } = await openMockEnsemble();
     const { headers } = await post(url, "/api/chat", {
       model: "gorkheavy",
       stream: false,
@@ -244,7 +231,7 @@ describe("the OpenAPI document", () => {
 
 describe("each API's errors", () => {
   test("have its own shape", async () => {
-    const { url } = await start();
+    const { url } = await openMockEnsemble();
     const chat = { model: "nobody", messages: [{ role: "user", content: "Hi" }] };
     const ollama = await post(url, "/api/chat", chat);
     expect([ollama.status, await ollama.json()]).toMatchObject([

@@ -1,23 +1,17 @@
 import fc from "fast-check";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { EnsembleConfigSchema, type EnsembleConfigInput } from "../../../../../runtime/contracts/ensemble-config.ts";
 import { AskAnswer } from "../../../../../runtime/contracts/native.ts";
 import { cacheUseOf } from "../../../../../runtime/orchestrator/answers/answer-cache.ts";
 import { MemoryShelf } from "../../../../../runtime/orchestrator/answers/shelf.ts";
-import { type MockEnsemble, startMockEnsemble } from "../../../../support/ensemble.ts";
-
-let open: MockEnsemble[] = [];
-afterEach(async () => {
-  await Promise.all(open.map((one) => one.close()));
-  open = [];
-});
+import { startMockEnsemble } from "../../../../support/ensemble.ts";
+import { openMockEnsemble } from "../../../../support/open-ensembles.ts";
 
 async function start(
   behaviours: Parameters<typeof startMockEnsemble>[0] = {},
   config: Omit<EnsembleConfigInput, "members"> = {},
 ) {
-  const service = await startMockEnsemble(behaviours, { cache: { store: "memory" }, ...config });
-  open.push(service);
+  const service = await openMockEnsemble(behaviours, { cache: { store: "memory" }, ...config });
   const ask = async (body: object, headers: Record<string, string> = {}) => {
     const answer = await fetch(`${service.url}/ask`, {
       method: "POST",

@@ -1,23 +1,7 @@
 import { connect } from "node:net";
-import { afterEach, describe, expect, test } from "vitest";
-import type { EnsembleConfigInput } from "../../../../../runtime/contracts/ensemble-config.ts";
-import { type MockEnsemble, startMockEnsemble } from "../../../../support/ensemble.ts";
+import { describe, expect, test } from "vitest";
 import type { MockFault } from "../../../../support/mock-model.ts";
-
-let open: MockEnsemble[] = [];
-afterEach(async () => {
-  await Promise.all(open.map((one) => one.close()));
-  open = [];
-});
-
-async function start(
-  behaviours: Parameters<typeof startMockEnsemble>[0] = {},
-  config: Omit<EnsembleConfigInput, "members"> = {},
-): Promise<MockEnsemble> {
-  const one = await startMockEnsemble(behaviours, config);
-  open.push(one);
-  return one;
-}
+import { openMockEnsemble } from "../../../../support/open-ensembles.ts";
 
 const DEADLINES = { rewriteMs: 1_500, candidatesMs: 1_500, judgeMs: 1_500, totalMs: 1_500 };
 const chat = (model: string, more: object = {}) => ({ model, messages: [{ role: "user", content: "Hi" }], ...more });
@@ -32,7 +16,7 @@ describe("one model behind a fault", () => {
     ["503", 503, /loading/],
     ["garbage", 502, /not of its API/],
   ])("(%s) has one typed error in its dialect", async (fault, status, message) => {
-    const { url } = await start({ qwen: { fault: () => fault } }, { deadlines: DEADLINES });
+    const { url } = await openMockEnsemble({ qwen: { fault: () => fault } }, { deadlines: DEADLINES });
     const response = await post(url, "/v1/chat/completions", chat("qwen"));
     expect(response.status).toBe(status);
     expect(await response.json()).toMatchObject({ error: { message: expect.stringMatching(message) as string } });
@@ -44,7 +28,7 @@ describe("one model behind a fault", () => {
     ["eof-mid", /ended before it was done/],
     ["endless", /did not finish within 1500 ms/],
   ])("(%s) in the middle of a stream ends in an error of the stream", async (fault, message) => {
-    const { url } = await start(
+    const { url } = await openMockEnsemble(
       { qwen: { fault: () => fault }, llama: { fault: () => fault } },
       { deadlines: DEADLINES },
     );
@@ -64,7 +48,9 @@ describe("one model behind a fault", () => {
   });
 
   test("is tried once more while nothing was streamed, not after", async () => {
-    const { url, mocks } = await start({ qwen: { fault: (_, number) => (number === 0 ? "reset" : undefined) } });
+    const { url, mocks } = await openMockEnsemble({
+      qwen: { fault: (_, number) => (number === 0 ? "reset" : undefined) },
+    });
     const response = await post(url, "/v1/chat/completions", chat("qwen"));
     expect(response.status).toBe(200);
     expect(mocks.qwen.calls).toHaveLength(2);
@@ -74,7 +60,7 @@ describe("one model behind a fault", () => {
   });
 
   test("is left alone after failures in a row", async () => {
-    const { url, mocks } = await start(
+    const { url, mocks } = await openMockEnsemble(
       { qwen: { fault: () => "500" } },
       { breaker: { failures: 2, openMs: 60_000, longestMs: 60_000 } },
     );
@@ -92,7 +78,7 @@ describe("a client", () => {
     ["qwen", "stall-mid"],
     ["llama", "stall"],
   ] as const)("that goes away closes the connection of %s (%s)", async (model, fault) => {
-    const { url, mocks } = await start({ [model]: { fault: () => fault } });
+    const { url, mocks } = await openMockEnsemble({ [model]: { fault: () => fault } });
     const client = new AbortController();
     const asked = post(url, "/v1/chat/completions", chat(model, { stream: true }), { signal: client.signal })
       .then((response) => response.text())
@@ -109,7 +95,7 @@ describe("a client", () => {
   test("that does not read stops the model's server from writing", async () => {
     const written = { bytes: 0 };
     const piece = `data: ${JSON.stringify({ choices: [{ delta: { content: "x".repeat(10_000) } }] })}\n\n`;
-    const { url, mocks } = await start();
+    const { url, mocks } = await openMockEnsemble();
     const { host, port } = new URL(url);
     mocks.qwen.behaviour.reply = () => ({
       headers: { "content-type": "text/event-stream" },
@@ -131,7 +117,10 @@ describe("a client", () => {
   });
 
   test("is told when too many calls are passed on", async () => {
-    const { url } = await start({ qwen: { fault: () => "stall" } }, { limits: { passed: 1 }, deadlines: DEADLINES });
+    const { url } = await openMockEnsemble(
+      { qwen: { fault: () => "stall" } },
+      { limits: { passed: 1 }, deadlines: DEADLINES },
+    );
     const first = post(url, "/v1/chat/completions", chat("qwen"));
     const metrics = async () => (await fetch(`${url}/metrics`)).text();
     await expect.poll(metrics).toContain("gorkheavy_passed_in_flight 1");
@@ -141,7 +130,7 @@ describe("a client", () => {
   });
 
   test("keeps its own request id, unless it is unfit for a log", async () => {
-    const { url } = await start();
+    const { url } = await openMockEnsemble();
     const idOf = async (id: string) =>
       (await post(url, "/v1/chat/completions", chat("qwen"), { headers: { "x-request-id": id } })).headers.get(
         "x-request-id",
@@ -158,7 +147,7 @@ describe("a client", () => {
     ["a form", "{}", { "content-type": "multipart/form-data" }, 415],
     ["empty", "", {}, 400],
   ])("whose body is %s is refused in its dialect", async (_, body, headers, status) => {
-    const { url } = await start({}, { limits: { bodyBytes: 2048 } });
+    const { url } = await openMockEnsemble({}, { limits: { bodyBytes: 2048 } });
     for (const [path, shape] of [
       ["/api/chat", { error: expect.any(String) as string }],
       ["/v1/chat/completions", { error: { message: expect.any(String) as string, type: "invalid_request_error" } }],
@@ -171,7 +160,7 @@ describe("a client", () => {
 });
 
 test("a rollout lets a stream end that has begun", async () => {
-  const { url, orchestrator } = await start({ qwen: { tokenMs: 60 } });
+  const { url, orchestrator } = await openMockEnsemble({ qwen: { tokenMs: 60 } });
   const response = await post(url, "/v1/chat/completions", chat("qwen", { stream: true }));
   const stopped = orchestrator.stop(5_000);
   expect(await response.text()).toContain("[DONE]");
