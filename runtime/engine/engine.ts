@@ -1,6 +1,6 @@
-import { createHash, timingSafeEqual } from "node:crypto";
 import { Fault } from "../core/fault.ts";
 import type { Logger } from "../support/log.ts";
+import { digestOfSecret, isSecretOf } from "../support/secret.ts";
 import type { Backend, GeneratePiece, GenerateRequest } from "./backend.ts";
 import type { Library } from "./library.ts";
 import { EngineLifecycle } from "./lifecycle.ts";
@@ -35,7 +35,7 @@ export class Engine {
     this.lifecycle = new EngineLifecycle(options.log);
     this.metrics = new EngineMetrics(this.residency);
     this.#models = options.models;
-    this.#adminToken = options.adminToken === undefined ? undefined : digest(options.adminToken);
+    this.#adminToken = options.adminToken === undefined ? undefined : digestOfSecret(options.adminToken);
   }
 
   /** Which models are there, and the verbs that change it. */
@@ -125,8 +125,8 @@ export class Engine {
   requireAdmin(header: string | undefined): void {
     if (header === undefined)
       throw new Fault("unauthorized", "this changes the engine: want authorization: Bearer <admin token>");
-    const given = digest(header.replace(/^Bearer\s+/i, ""));
-    if (this.#adminToken === undefined || !timingSafeEqual(given, this.#adminToken)) {
+    const given = header.replace(/^Bearer\s+/i, "");
+    if (this.#adminToken === undefined || !isSecretOf(given, this.#adminToken)) {
       throw new Fault("forbidden", "the admin token is wrong, or this engine has none (GORKHEAVY_ADMIN_TOKEN)");
     }
   }
@@ -138,8 +138,4 @@ export class Engine {
     await this.residency.close();
     this.lifecycle.apply("Resources Released");
   }
-}
-
-function digest(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
 }

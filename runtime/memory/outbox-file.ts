@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { holdFolder } from "./folder.ts";
 import { type OutboxFile, OutboxLine } from "./outbox.ts";
 import type { Finished } from "./store.ts";
+import { jsonOf } from "../support/json.ts";
 import { explained, StoreUnavailable } from "./unavailable.ts";
 
 /** Most processes that share a folder. */
@@ -65,14 +66,6 @@ async function linesOf(path: string): Promise<Finished[]> {
     else waiting.delete(parsed.data.id);
   }
   return [...waiting.values()];
-}
-
-function jsonOf(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
-  }
 }
 
 /** One file, written line by line, each on the disk before its promise resolves. */

@@ -1,11 +1,39 @@
-import type { AskAnswer, AskRequest } from "../contracts/native.ts";
+import type { AskAnswer, AskEvent, AskRequest } from "../contracts/native.ts";
 import { type Fault, toFault } from "../core/fault.ts";
-import type { Watch } from "../core/pipeline.ts";
 import { replay } from "./api/asked.ts";
 import { errorOf } from "./api/native-error.ts";
-import type { Ensemble } from "./ensemble.ts";
+import type { AskInput, Ensemble } from "./ensemble.ts";
 import type { Grant } from "./horn/guard.ts";
 import { Journal } from "./journal.ts";
+
+/**
+ * Asks, and tells of all that happens as events: stages as they begin and end, the decision, the winner's words, and the whole answer or
+ * the error at last.
+ * @param input the question, or what finds out whether and how it may be asked. Its failure is the question's
+ */
+export async function askEvents(
+  ensemble: Ensemble,
+  input: AskInput | (() => Promise<AskInput>),
+  signal: AbortSignal,
+  emit: (event: AskEvent) => void,
+): Promise<void> {
+  let told = false;
+  const tell = ({ reply }: AskAnswer): void => {
+    if (told) return;
+    told = true;
+    for (const text of replay(reply)) emit({ event: "text", text });
+  };
+  let last: AskEvent;
+  try {
+    const asked = typeof input === "function" ? await input() : input;
+    const answer = await ensemble.ask(asked, signal, emit, tell);
+    tell(answer);
+    last = { event: "answer", answer };
+  } catch (error) {
+    last = { event: "error", error: errorOf(toFault(error)) };
+  }
+  emit(last);
+}
 
 /** One question in work, and what has happened to it. It goes on whether anybody reads or not, until it is cancelled. */
 export class Asking {
@@ -24,35 +52,13 @@ export class Asking {
     more: () => void,
     grant?: () => Grant | Promise<Grant>,
   ): void {
-    let told = false;
-    const tell = ({ reply }: AskAnswer): void => {
-      if (told) return;
-      told = true;
-      for (const text of replay(reply)) {
-        this.journal.add({ event: "text", text });
-        more();
-      }
-    };
-    const watch: Watch = (event) => {
+    const emit = (event: AskEvent): void => {
       this.journal.add(event);
+      this.#over = event.event === "answer" || event.event === "error";
       more();
     };
-    const asked =
-      grant === undefined
-        ? ensemble.ask(request, this.#stop.signal, watch, tell)
-        : Promise.resolve()
-            .then(() => grant())
-            .then((granted) => ensemble.ask({ ...request, ...granted }, this.#stop.signal, watch, tell));
-    asked
-      .then((answer) => {
-        tell(answer);
-        this.journal.add({ event: "answer", answer });
-      })
-      .catch((error: unknown) => this.journal.add({ event: "error", error: errorOf(toFault(error)) }))
-      .finally(() => {
-        this.#over = true;
-        more();
-      });
+    const granted = async (): Promise<AskInput> => ({ ...request, ...(await grant?.()) });
+    void askEvents(ensemble, grant === undefined ? request : granted, this.#stop.signal, emit);
   }
 
   /** Whether its last event, `answer` or `error`, is in the journal. */

@@ -90,9 +90,21 @@ async function post(options: AskOptions, stream: boolean): Promise<Response> {
     );
   }
   if (response.ok) return response;
-  const error = NativeError.safeParse(await response.json().catch(() => undefined));
-  if (!error.success) throw new AskError(`${url} answered ${response.status}; is it an orchestrator?`);
-  throw new AskError(error.data.error.message, error.data.error.code, error.data.error.stages);
+  throw await refusal(response, url);
+}
+
+/** What a response with an error status says. */
+export async function refusal(response: Response, url: string): Promise<AskError> {
+  const body: unknown = await response.json().catch(() => undefined);
+  return refusalOf(body, `${url} answered ${response.status}; is it an orchestrator?`);
+}
+
+/** What the error object of the native API says. @param otherwise the message where it is none */
+export function refusalOf(body: unknown, otherwise: string): AskError {
+  const parsed = NativeError.safeParse(body);
+  if (!parsed.success) return new AskError(otherwise);
+  const { message, code, stages } = parsed.data.error;
+  return new AskError(message, code, stages);
 }
 
 /** One line about an event for people who watch; nothing for those that the reply shows. */

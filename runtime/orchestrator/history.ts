@@ -1,10 +1,9 @@
 import { Command, Option } from "commander";
 import type { z } from "zod";
 import { ConversationList, ConversationPage, ConversationsDeleted } from "../contracts/conversations.ts";
-import { NativeError } from "../contracts/native.ts";
 import { integer } from "../support/options.ts";
 import { keyOf } from "./chat/command.ts";
-import { AskError } from "./chat.ts";
+import { AskError, refusal } from "./chat.ts";
 
 interface Flags {
   url: string;
@@ -111,7 +110,5 @@ async function call(
     );
   }
   if (response.ok) return response;
-  const error = NativeError.safeParse(await response.json().catch(() => undefined));
-  if (!error.success) throw new AskError(`${url} answered ${response.status}; is it an orchestrator?`);
-  throw new AskError(error.data.error.message, error.data.error.code);
+  throw await refusal(response, url);
 }

@@ -1,10 +1,11 @@
-import { Agent, type Dispatcher } from "undici";
+import { Agent, type Dispatcher, type Pool } from "undici";
 import { z } from "zod";
 import type { Member } from "../contracts/ensemble-config.ts";
 import { Fault } from "../core/fault.ts";
 import type { ModelCall, Piece } from "../core/ports.ts";
+import { jsonOf } from "../support/json.ts";
 import { LineError } from "../support/lines.ts";
-import { bad, jsonOf, refused, type Speaker, textOf } from "./upstream/answers.ts";
+import { bad, refused, type Speaker, textOf } from "./upstream/answers.ts";
 import { Discovery, type Resolve } from "./upstream/discovery.ts";
 import { ollamaBody, ollamaPieces } from "./upstream/ollama.ts";
 import { openAiBody, openAiPieces } from "./upstream/openai.ts";
@@ -59,8 +60,8 @@ export class Upstream {
     this.#silenceMs = options.silenceMs ?? 0;
     this.#healthMs = options.healthMs ?? connectMs;
     this.#discovery = new Discovery({ waitMs: connectMs, ...(resolve === undefined ? {} : { resolve }) });
-    this.#own = agent(connectMs);
-    this.#pods = agent(podConnectMs);
+    this.#own = new Agent(connectionOptions(connectMs));
+    this.#pods = new Agent(connectionOptions(podConnectMs));
   }
 
   /** Base addresses at which a member can be called. @throws Fault model_unreachable */
@@ -196,15 +197,16 @@ export class Upstream {
 /** Addresses whose parts are kept. */
 const MOST_TARGETS = 1_000;
 
-function agent(connectMs: number): Agent {
-  return new Agent({
+/** How members' servers are connected to. */
+export function connectionOptions(connectMs: number): Pool.Options {
+  return {
     connect: { timeout: connectMs },
-    // Deadlines are the pipeline's; a slow model is not a broken one.
+    // Deadlines are the callers'; a slow model is not a broken one.
     headersTimeout: 0,
     bodyTimeout: 0,
     keepAliveTimeout: 30_000,
     pipelining: 1,
-  });
+  };
 }
 
 /** The header with a member's key, where it has one. @throws Fault model_failed when its variable is not set */

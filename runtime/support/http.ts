@@ -21,7 +21,12 @@ export async function readJson<S extends z.ZodType>(c: Context, schema: S, mostB
   if (encoding !== "identity")
     throw new Fault("unsupported_media_type", `content-encoding: got ${encoding.slice(0, 40)}, want none`);
   const text = await readText(c, mostBytes);
-  const parsed = schema.safeParse(parseJson(text));
+  return conforming(parseJson(text), schema);
+}
+
+/** A value as a schema has it. @throws Fault invalid_request naming the first field that is not */
+export function conforming<S extends z.ZodType>(value: unknown, schema: S): z.output<S> {
+  const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const where = issue === undefined ? "" : issue.path.map(String).join(".");

@@ -1,4 +1,5 @@
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { randomBytes } from "node:crypto";
+import { digestOfSecret, isSecretOf } from "../../support/secret.ts";
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -30,16 +31,12 @@ export function withoutKeys(text: string): string {
 
 /** What is kept of a key in place of it. */
 export function hashOfKey(key: string): string {
-  return `sha256:${digestOf(key).toString("hex")}`;
+  return `sha256:${digestOfSecret(key).toString("hex")}`;
 }
 
-/** Whether a key is the one that a hash was made of. How long it takes says nothing about either. */
+/** Whether a key is the one that a hash was made of. */
 export function matches(key: string, hash: string): boolean {
-  return timingSafeEqual(digestOf(key), Buffer.from(hash.slice("sha256:".length), "hex"));
-}
-
-function digestOf(key: string): Buffer {
-  return createHash("sha256").update(key).digest();
+  return isSecretOf(key, Buffer.from(hash.slice("sha256:".length), "hex"));
 }
 
 /** The key of an `authorization` header: undefined without one, the empty string for another scheme or none at all, which is a wrong key. */

@@ -1,11 +1,11 @@
 import { Hono } from "hono";
 import type { Context } from "hono";
-import { type AskAnswer, AskRequest, type AskEvent } from "../../contracts/native.ts";
-import { toFault } from "../../core/fault.ts";
+import { AskRequest, type AskEvent } from "../../contracts/native.ts";
 import { clientSignal, errorResponse, type Framing, readJson, streamResponse } from "../../support/http.ts";
 import { Pipe } from "../../support/pipe.ts";
+import { askEvents } from "../asking.ts";
 import type { AskInput, Ensemble } from "../ensemble.ts";
-import { askFor, callerOf, identityOf, replay } from "./asked.ts";
+import { askFor, callerOf, identityOf } from "./asked.ts";
 import { errorOf, NATIVE_DIALECT } from "./native-error.ts";
 
 const SSE: Framing<AskEvent> = {
@@ -39,31 +39,13 @@ export function nativeApi(ensemble: Ensemble): Hono {
   return app;
 }
 
-/** Stages as they begin and end, the decision, the winner's words, and the whole answer at last. */
+/** The events of a question, as they come. It ends when they are no longer read. */
 async function* eventsOf(ensemble: Ensemble, input: AskInput, client: AbortSignal): AsyncIterable<AskEvent> {
   const stop = new AbortController();
   const cancel = (): void => stop.abort();
   client.addEventListener("abort", cancel, { once: true });
   const pipe = new Pipe<AskEvent>();
-  let told = false;
-  const tell = ({ reply }: AskAnswer): void => {
-    if (told) return;
-    told = true;
-    for (const text of replay(reply)) pipe.push({ event: "text", text });
-  };
-  ensemble
-    .ask(input, stop.signal, (event) => pipe.push(event), tell)
-    .then(
-      (answer) => {
-        tell(answer);
-        pipe.push({ event: "answer", answer });
-        pipe.end();
-      },
-      (error: unknown) => {
-        pipe.push({ event: "error", error: errorOf(toFault(error)) });
-        pipe.end();
-      },
-    );
+  void askEvents(ensemble, input, stop.signal, (event) => pipe.push(event)).finally(() => pipe.end());
   try {
     yield* pipe;
   } finally {

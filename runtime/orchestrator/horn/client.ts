@@ -2,10 +2,11 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { WebSocket } from "ws";
 import { HORN_CLOSE, HORN_JSON, HornReply } from "../../contracts/horn.ts";
-import { type AskEvent, type AskRequestInput, NativeError } from "../../contracts/native.ts";
+import type { AskEvent, AskRequestInput } from "../../contracts/native.ts";
 import { monotonicMs, sleep } from "../../support/clock.ts";
+import { jsonOf } from "../../support/json.ts";
 import { Pipe } from "../../support/pipe.ts";
-import { AskError } from "../chat.ts";
+import { AskError, refusalOf } from "../chat.ts";
 
 /** First wait before a broken connection is made anew, and the longest one, ms. */
 const FIRST_WAIT_MS = 100;
@@ -199,16 +200,8 @@ export class HornClient {
   async #refused(response: IncomingMessage): Promise<AskError> {
     let text = "";
     for await (const part of response) if (text.length < ERROR_CHARS) text += String(part);
-    let body: unknown;
-    try {
-      body = JSON.parse(text);
-    } catch {
-      body = undefined;
-    }
-    const error = NativeError.safeParse(body);
-    if (!error.success)
-      return new AskError(`${this.#reach.url} answered ${response.statusCode}; is it an orchestrator with a horn?`);
-    return new AskError(error.data.error.message, error.data.error.code);
+    const otherwise = `${this.#reach.url} answered ${response.statusCode}; is it an orchestrator with a horn?`;
+    return refusalOf(jsonOf(text), otherwise);
   }
 }
 

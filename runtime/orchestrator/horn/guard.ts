@@ -1,5 +1,5 @@
-import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
+import { digestOfSecret, isSecretOf } from "../../support/secret.ts";
 import type { TokensUsed } from "../gate.ts";
 
 /** A question that may be asked. */
@@ -25,7 +25,7 @@ export interface Pass {
 export interface Guard {
   /**
    * @param token what the client showed; undefined when it showed none
-   * @param address its address, in the form of `canonicalAddress`
+   * @param address its address, in the form of `canonicalAddress`; `unknown` where the socket has none
    * @param headers of its handshake
    * @returns nothing when it may not
    * @throws Fault that says more than that
@@ -41,21 +41,11 @@ export interface Guard {
 export function oneToken(wanted: string | undefined): Guard {
   const pass: Pass = { owner: "token" };
   if (wanted === undefined) return { check: () => pass };
-  const digest = digestOf(wanted);
-  return { check: (token) => (token !== undefined && timingSafeEqual(digestOf(token), digest) ? pass : undefined) };
+  const digest = digestOfSecret(wanted);
+  return { check: (token) => (token !== undefined && isSecretOf(token, digest) ? pass : undefined) };
 }
 
 /** The token of an `authorization` header; undefined for another scheme, which is as good as a wrong one. */
 export function bearerOf(authorization: string): string | undefined {
   return /^Bearer +(\S+)$/i.exec(authorization.trim())?.[1];
-}
-
-/** One way to write an address: IPv4 seen through an IPv6 socket counts as IPv4, or one client would have two of everything. */
-export function canonicalAddress(address: string | undefined): string {
-  return (address ?? "unknown").replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, "").toLowerCase();
-}
-
-/** Digest under which a secret is looked up: how long that takes says nothing about the secret. */
-export function digestOf(secret: string): Buffer {
-  return createHash("sha256").update(secret).digest();
 }

@@ -5,11 +5,13 @@ import type { HornConfig } from "../../contracts/horn-config.ts";
 import { HORN_CLOSE } from "../../contracts/horn.ts";
 import { Fault, toFault } from "../../core/fault.ts";
 import { sleep } from "../../support/clock.ts";
+import { digestOfSecret } from "../../support/secret.ts";
+import { canonicalAddress } from "../access/address.ts";
 import { errorOf } from "../api/native-error.ts";
 import type { Ensemble } from "../ensemble.ts";
 import { CODECS } from "./codec.ts";
 import { Connection } from "./connection.ts";
-import { bearerOf, canonicalAddress, digestOf, type Guard, type Pass } from "./guard.ts";
+import { bearerOf, type Guard, type Pass } from "./guard.ts";
 import { checkHandshake, protocolOf } from "./handshake.ts";
 import { Session, WINDOW_BYTES } from "./session.ts";
 
@@ -145,7 +147,7 @@ export class Horn {
   async #admit(request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> {
     if (this.#stopping) throw new Fault("draining", "the service is stopping", { retryAfterSeconds: 1 });
     checkHandshake(request, this.#config.origins);
-    const address = canonicalAddress(request.socket.remoteAddress);
+    const address = canonicalAddress(request.socket.remoteAddress) ?? "unknown";
     const { socketsPerAddress } = this.#config.limits;
     if ((this.#perAddress.get(address) ?? 0) >= socketsPerAddress)
       throw new Fault("rate_limited", `this address has ${socketsPerAddress} sockets, which is the limit`, {
@@ -209,7 +211,7 @@ export class Horn {
 }
 
 function keyOf(id: string): string {
-  return digestOf(id).toString("base64");
+  return digestOfSecret(id).toString("base64");
 }
 
 /** Answers a handshake that is refused, in HTTP and with the native error object. */

@@ -9,7 +9,7 @@ import type { Dialect } from "../../support/http.ts";
 import { sendFault } from "../../support/node-http.ts";
 import type { Ensemble } from "../ensemble.ts";
 import type { Admission } from "../gate.ts";
-import { hostHeader, keyHeaders, target } from "../upstream.ts";
+import { connectionOptions, hostHeader, keyHeaders, target } from "../upstream.ts";
 import { PassMetrics } from "./metrics.ts";
 import { Relay, type Relayed } from "./relay.ts";
 import { bodyFor, type Skimmed } from "./request.ts";
@@ -177,14 +177,7 @@ export class PassThrough {
   #poolOf(origin: string): Pool {
     let pool = this.#pools.get(origin);
     if (pool === undefined) {
-      pool = new Pool(origin, {
-        connect: { timeout: this.#ensemble.config.deadlines.connectMs },
-        // The deadline is ours; a slow model is not a broken one.
-        headersTimeout: 0,
-        bodyTimeout: 0,
-        keepAliveTimeout: 30_000,
-        pipelining: 1,
-      });
+      pool = new Pool(origin, connectionOptions(this.#ensemble.config.deadlines.connectMs));
       this.#pools.set(origin, pool);
     }
     return pool;

@@ -3,6 +3,7 @@ import type { Member } from "../../contracts/ensemble-config.ts";
 import { OllamaError } from "../../contracts/ollama.ts";
 import { OpenAiError } from "../../contracts/openai.ts";
 import { Fault } from "../../core/fault.ts";
+import { jsonOf } from "../../support/json.ts";
 
 /** Longest part of a server's error text that goes into a message, characters. */
 const ERROR_CHARS = 300;
@@ -29,15 +30,6 @@ export async function textOf(body: Readable): Promise<string> {
     if (bytes >= DOCUMENT_BYTES) break;
   }
   return Buffer.concat(parts).toString("utf8", 0, DOCUMENT_BYTES);
-}
-
-/** The text as JSON; undefined when it is none. */
-export function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** The fault of an answer with an error status. */

@@ -1,7 +1,8 @@
 import { OpenAiChatChunk, OpenAiError } from "../../contracts/openai.ts";
 import type { ModelCall, Piece } from "../../core/ports.ts";
+import { jsonOf } from "../../support/json.ts";
 import { linesOf } from "../../support/lines.ts";
-import { bad, jsonOf, said, type Speaker } from "./answers.ts";
+import { bad, said, type Speaker } from "./answers.ts";
 
 /** Body of a call on the OpenAI API. */
 export function openAiBody({ member, messages, format, maxTokens, temperature }: ModelCall): unknown {

@@ -1,7 +1,7 @@
 import { StringDecoder } from "node:string_decoder";
 import type { z } from "zod";
 import { Fault } from "../../../core/fault.ts";
-import { parseJson } from "../../../support/http.ts";
+import { conforming, parseJson } from "../../../support/http.ts";
 
 /** A request in the dialect of the member's server, and the way back. */
 export interface Translation {
@@ -62,11 +62,7 @@ export class Documents {
 
 /** The request that a client wrote. @throws Fault invalid_request */
 export function parsed<S extends z.ZodType>(bytes: Buffer, schema: S): z.output<S> {
-  const result = schema.safeParse(parseJson(bytes.toString("utf8")));
-  if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  const where = issue?.path.map(String).join(".") ?? "";
-  throw new Fault("invalid_request", `${where === "" ? "body" : where}: ${issue?.message ?? "not what the API says"}`);
+  return conforming(parseJson(bytes.toString("utf8")), schema);
 }
 
 /** The fault of an answer that is not of its API. */
