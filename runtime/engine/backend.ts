@@ -20,11 +20,39 @@ export interface GenerateRequest {
   seed?: number;
   /** Texts at which the answer ends; they are not part of it. */
   stop?: readonly string[];
+  /**
+   * Labels, 2 to 64, one of which is the answer: no text is written, the likeliest label is taken from the probabilities of the next token, all
+   * of which are in `done.choices`. One evaluation, where the labels differ in their first token. Excludes `format`.
+   */
+  choices?: readonly string[];
+  /** Tells the probability of each written token and of so many others that could have stood there, 0 to 20. Absent: none is told. */
+  topLogprobs?: number;
+}
+
+/** How likely one token was where it was written, as a natural logarithm, at most 0. */
+export interface TokenLogprob {
+  /** Text of the token; a part of a character is U+FFFD. */
+  token: string;
+  logprob: number;
+}
+
+/** A written token and the likeliest ones in its place, most likely first. */
+export interface WrittenLogprob extends TokenLogprob {
+  top: readonly TokenLogprob[];
+}
+
+/** One of the labels asked for. The probabilities of all of them add up to at most 1; what is missing is what the model would rather have written. */
+export interface LabelProbability {
+  label: string;
+  /** 0 to 1. */
+  probability: number;
 }
 
 /** A part of an answer. The last one has `done`. */
 export interface GeneratePiece {
   text: string;
+  /** Tokens of this text in order, where `topLogprobs` was asked and the backend can tell. */
+  logprobs?: readonly WrittenLogprob[];
   done?: {
     /** `stop`: the model ended; `length`: cut at maxTokens. */
     reason: "stop" | "length";
@@ -33,6 +61,8 @@ export interface GeneratePiece {
     /** Time on the prompt and on the answer, ms. */
     promptMs: number;
     answerMs: number;
+    /** Where `choices` were asked: each label in the order asked. */
+    choices?: readonly LabelProbability[];
   };
 }
 

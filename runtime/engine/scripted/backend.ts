@@ -1,5 +1,5 @@
 import { monotonicMs, sleep } from "../../support/clock.ts";
-import type { Backend, GeneratePiece, GenerateRequest, LoadedModel } from "../backend.ts";
+import type { Backend, GeneratePiece, GenerateRequest, LabelProbability, LoadedModel } from "../backend.ts";
 import { scriptedFacts, ScriptedLibrary } from "./library.ts";
 import { play } from "./roles.ts";
 
@@ -58,6 +58,12 @@ async function* generate(
   const words = text.match(/\s*\S+\s*$|\s*\S+/g) ?? [];
   const most = request.maxTokens ?? Number.POSITIVE_INFINITY;
   const promptMs = monotonicMs() - began;
+  if (request.choices !== undefined) {
+    const choices = chosen(text, request.choices);
+    const best = choices.toSorted((a, b) => b.probability - a.probability)[0]?.label ?? "";
+    yield { text: best, done: { reason: "stop", promptTokens, answerTokens: 1, promptMs, answerMs: 0, choices } };
+    return;
+  }
   let answerTokens = 0;
   for (const word of words) {
     signal.throwIfAborted();
@@ -71,6 +77,16 @@ async function* generate(
     text: "",
     done: { reason, promptTokens, answerTokens, promptMs, answerMs: monotonicMs() - began - promptMs },
   };
+}
+
+/** Nearly all for the label that the text has first, a share of the rest for each other; the same for all where it has none. */
+function chosen(text: string, labels: readonly string[]): LabelProbability[] {
+  const at = labels.map((label) => text.indexOf(label));
+  const first = Math.min(...at.filter((one) => one !== -1));
+  if (!Number.isFinite(first)) return labels.map((label) => ({ label, probability: 1 / labels.length }));
+  const winner = at.indexOf(first);
+  const rest = 0.1 / Math.max(1, labels.length - 1);
+  return labels.map((label, index) => ({ label, probability: index === winner ? 0.9 : rest }));
 }
 
 function asJson(model: string, request: GenerateRequest): string {

@@ -143,6 +143,50 @@ describe("a model of llama.cpp", () => {
   );
 
   test(
+    "answers with one of the labels by their probabilities, and says the same as its written tokens",
+    async () => {
+      const model = await load();
+      // Two of them are likely here, so that they are among the written token's alternatives too.
+      const labels = ["L", "A", "."];
+      const { text, done } = await say(model, { ask: "Which?", choices: labels });
+      const choices = done.choices ?? [];
+      expect(choices.map(({ label }) => label)).toEqual(labels);
+      expect(text).toBe(choices.toSorted((a, b) => b.probability - a.probability)[0]?.label);
+      expect(done).toMatchObject({ reason: "stop", answerTokens: 1 });
+      let written: GeneratePiece["logprobs"] = [];
+      const request = { messages: [{ role: "user" as const, content: "Which?" }], maxTokens: 1, topLogprobs: 20 };
+      for await (const { logprobs } of model.generate(request, never)) written = [...written, ...(logprobs ?? [])];
+      const [token] = written;
+      expect(token?.top).toHaveLength(20);
+      expect(token?.top[0]?.token).toBe(token?.token);
+      const sum = choices.reduce((all, { probability }) => all + probability, 0);
+      expect(sum).toBeGreaterThan(0);
+      expect(sum).toBeLessThan(1);
+      expect(token?.top.filter(({ token: text }) => labels.includes(text))).toHaveLength(2);
+      for (const { label, probability } of choices) {
+        const seen = token?.top.find((one) => one.token === label);
+        if (seen !== undefined) expect(Math.exp(seen.logprob)).toBeCloseTo(probability, 5);
+        else expect(Math.log(probability)).toBeLessThan(token?.top.at(-1)?.logprob ?? 0);
+      }
+    },
+    SLOW_MS,
+  );
+
+  test(
+    "refuses labels that one token cannot tell apart, and more than it tells",
+    async () => {
+      const model = await load();
+      const refused = (request: Partial<GenerateRequest>): Promise<unknown> =>
+        expect(say(model, { ask: "x", ...request })).rejects.toMatchObject({ code: "invalid_request" });
+      await refused({ choices: ["1", "10"] });
+      await refused({ choices: ["A", "B"], format: "json" });
+      await refused({ topLogprobs: 21 });
+      expect((await say(model, { ask: "still there?" })).done.answerTokens).toBe(24);
+    },
+    SLOW_MS,
+  );
+
+  test(
     "gives a vector for a text",
     async () => {
       const model = await load();
