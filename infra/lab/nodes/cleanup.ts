@@ -1,6 +1,7 @@
 import { readdir, readFile, readlink, rm, rmdir, stat } from "node:fs/promises";
 import { sep } from "node:path";
 import { execa } from "execa";
+import { processStart } from "../tools/process-start.ts";
 import { labGroups, processesIn, removeGroup } from "./cgroup.ts";
 import { labNamespaceExists, namespaceOf, namespacePath, removeLabNetwork } from "./network.ts";
 
@@ -10,7 +11,7 @@ const DEATH_TIMEOUT_MS = 15_000;
 /** A process that is told apart from a later one with the same id. */
 export interface RecordedProcess {
   pid: number;
-  /** When it started, clock ticks after the host's boot: {@link startTicksOf}. */
+  /** When it started, clock ticks after the host's boot: {@link processStart}. */
   startTicks: number;
 }
 
@@ -20,14 +21,6 @@ export interface SweepOptions {
   stateDir: string;
   /** Processes outside of the lab's namespaces that belong to it. Default none. */
   processes?: readonly RecordedProcess[];
-}
-
-/** When a process started, clock ticks after boot; undefined when there is none of that id. Source: proc(5), field 22 of stat. */
-export async function startTicksOf(pid: number): Promise<number | undefined> {
-  const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
-  // The second field is the name in parentheses and may itself hold spaces and parentheses.
-  const field = text?.slice(text.lastIndexOf(")") + 2).split(" ")[19];
-  return field === undefined ? undefined : Number(field);
 }
 
 /** Ids of all processes in a lab's network or in its cgroups, and of those in process namespaces that began there. */
@@ -89,7 +82,7 @@ export async function sweep(lab: string, options: SweepOptions): Promise<string[
     for (;;) {
       const living = await labProcesses(lab);
       for (const { pid, startTicks } of options.processes ?? [])
-        if ((await startTicksOf(pid)) === startTicks) living.add(pid);
+        if ((await processStart(pid))?.ticks === startTicks) living.add(pid);
       const mortal = [...living].filter((pid) => pid !== process.pid);
       for (const pid of mortal) {
         killed.add(pid);
@@ -145,8 +138,8 @@ export async function sweep(lab: string, options: SweepOptions): Promise<string[
 /** A zombie counts as dead: it holds nothing, and only its parent can take it away. */
 async function allDead(pids: readonly number[]): Promise<boolean> {
   for (const pid of pids) {
-    const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
-    if (text !== undefined && !/^[ZX]/.test(text.slice(text.lastIndexOf(")") + 2))) return false;
+    const start = await processStart(pid);
+    if (start !== undefined && !start.zombie) return false;
   }
   return true;
 }

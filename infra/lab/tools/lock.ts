@@ -1,12 +1,13 @@
 import { mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { processStart } from "./process-start.ts";
 
 /** Who holds a lock: enough to tell the process from a later one with the same id. */
 export interface LockHolder {
   pid: number;
-  /** Field 22 of /proc/PID/stat, clock ticks since boot; proc(5). */
-  startTicks: string;
+  /** When it started, clock ticks after the host's boot: {@link processStart}. */
+  startTicks: number;
   /** What it is doing, for messages. */
   purpose: string;
   /** ISO 8601. */
@@ -25,18 +26,6 @@ export class LockHeld extends Error {
   }
 }
 
-/** Field 22 of /proc/PID/stat, or undefined when there is no such process (a zombie counts as gone). */
-export async function processStartTicks(pid: number): Promise<string | undefined> {
-  try {
-    const text = await readFile(`/proc/${pid}/stat`, "utf8");
-    // The command name (field 2) may hold spaces and brackets; the fields after its last bracket do not.
-    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? undefined : fields[19];
-  } catch {
-    return undefined;
-  }
-}
-
 /**
  * Takes a lock file; a lock whose process has died is taken over.
  * @param options.waitMs how long to wait for another holder; 0 gives up at once
@@ -51,7 +40,7 @@ export async function acquireLock(
   await mkdir(dirname(path), { recursive: true });
   const mine: LockHolder = {
     pid: process.pid,
-    startTicks: (await processStartTicks(process.pid)) ?? "",
+    startTicks: (await processStart(process.pid))?.ticks ?? 0,
     purpose,
     since: new Date().toISOString(),
   };
@@ -78,7 +67,7 @@ export async function readLock(path: string): Promise<LockHolder | undefined> {
     const text = await readFile(path, "utf8").catch(() => undefined);
     if (text === undefined) return undefined;
     const holder = parseHolder(text);
-    if (holder) return (await processStartTicks(holder.pid)) === holder.startTicks ? holder : undefined;
+    if (holder) return (await lives(holder)) ? holder : undefined;
     // Written in this very moment by somebody else: its content follows its creation.
     await delay(100);
   }
@@ -89,11 +78,17 @@ export async function readLock(path: string): Promise<LockHolder | undefined> {
 export async function writeLock(path: string, pid: number, purpose: string): Promise<void> {
   const holder: LockHolder = {
     pid,
-    startTicks: (await processStartTicks(pid)) ?? "",
+    startTicks: (await processStart(pid))?.ticks ?? 0,
     purpose,
     since: new Date().toISOString(),
   };
   await writeFile(path, JSON.stringify(holder), { mode: 0o600 });
+}
+
+/** Whether the holder still runs; one that has ended holds nothing, even while its parent has not noticed. */
+async function lives({ pid, startTicks }: LockHolder): Promise<boolean> {
+  const start = await processStart(pid);
+  return start !== undefined && !start.zombie && start.ticks === startTicks;
 }
 
 function parseHolder(text: string): LockHolder | undefined {
@@ -102,10 +97,11 @@ function parseHolder(text: string): LockHolder | undefined {
     if (typeof value !== "object" || value === null) return undefined;
     const { pid, startTicks, purpose, since } = value as Record<string, unknown>;
     return typeof pid === "number" &&
-      typeof startTicks === "string" &&
+      // A lab that an earlier checkout started wrote it as text.
+      (typeof startTicks === "number" || typeof startTicks === "string") &&
       typeof purpose === "string" &&
       typeof since === "string"
-      ? { pid, startTicks, purpose, since }
+      ? { pid, startTicks: Number(startTicks), purpose, since }
       : undefined;
   } catch {
     return undefined;

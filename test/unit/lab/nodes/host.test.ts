@@ -4,7 +4,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { labGroups, parseHierarchies, pickCpus } from "../../../../infra/lab/nodes/cgroup.ts";
-import { mountsBelow, startTicksOf } from "../../../../infra/lab/nodes/cleanup.ts";
+import { mountsBelow } from "../../../../infra/lab/nodes/cleanup.ts";
+import { processStart } from "../../../../infra/lab/tools/process-start.ts";
 import { ConsoleLog } from "../../../../infra/lab/nodes/console-log.ts";
 import { isolated } from "../../../../infra/lab/nodes/isolation.ts";
 import { parseInterfaces, tapName } from "../../../../infra/lab/nodes/network.ts";
@@ -88,8 +89,10 @@ describe("clean-up", () => {
   });
 
   test("knows a process by its start", async () => {
-    expect(await startTicksOf(process.pid)).toBeGreaterThan(0);
-    expect(await startTicksOf(2 ** 30)).toBeUndefined();
+    const own = await processStart(process.pid);
+    expect(own?.ticks).toBeGreaterThan(0);
+    expect(own?.zombie).toBe(false);
+    expect(await processStart(2 ** 30)).toBeUndefined();
   });
 });
 
