@@ -4,8 +4,8 @@ import { childName, parseArgs } from "../args.ts";
 import { RemoteStep } from "../ssh/remote-step.ts";
 import type { SshTarget } from "../ssh/connection.ts";
 import { type K3sSettingsArgs, K3sSettingsSchema } from "./config.ts";
-import { joinNode, type K3sNodeArgs, K3sNodeSchema, removal, splitNode } from "./k3s-node.ts";
-import { type K3sReleaseArgs, K3sReleaseSchema, renderInstall } from "./release.ts";
+import { installK3s, joinNode, type K3sNodeArgs, K3sNodeSchema, removal, splitNode } from "./k3s-node.ts";
+import { type K3sReleaseArgs, K3sReleaseSchema } from "./release.ts";
 import { DRAIN_SECONDS, READY_SECONDS, renderAgentService, renderLeave, renderMembership } from "./service-script.ts";
 
 const K3sAgentSchema = z.strictObject({
@@ -54,11 +54,7 @@ export class K3sAgent extends pulumi.ComponentResource {
 
     const token = pulumi.secret(args.server.token);
 
-    const installed = new RemoteStep(
-      childName(name, "install"),
-      { target: node.target, title: "install k3s", script: renderInstall(spec.release), deadlineSeconds: 1800 },
-      { parent: this, dependsOn: node.prepared },
-    );
+    const installed = installK3s(this, name, node, spec.release);
     const service = new RemoteStep(
       childName(name, "service"),
       {

@@ -1,8 +1,10 @@
 import type * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
-import { HostName } from "../args.ts";
+import { childName, HostName } from "../args.ts";
 import type { SshTarget } from "../ssh/connection.ts";
+import { RemoteStep } from "../ssh/remote-step.ts";
 import type { NodeConfig } from "./config.ts";
+import { type K3sReleaseSchema, renderInstall } from "./release.ts";
 import { renderRemoval } from "./service-script.ts";
 
 /** The node's plain arguments, as they are checked. */
@@ -73,6 +75,23 @@ export function joinNode(plain: z.output<typeof K3sNodeSchema>, flow: Omit<K3sNo
     taints: plain.taints,
     ...flow,
   };
+}
+
+/** Longest time of an installation, seconds: the download of some 70 MB over a slow line. */
+const INSTALL_SECONDS = 1_800;
+
+/** Puts K3s on a machine once that is prepared, without starting it. @param name of the server or agent, which is the parent */
+export function installK3s(
+  parent: pulumi.ComponentResource,
+  name: string,
+  node: K3sNode,
+  release: z.output<typeof K3sReleaseSchema>,
+): RemoteStep {
+  return new RemoteStep(
+    childName(name, "install"),
+    { target: node.target, title: "install k3s", script: renderInstall(release), deadlineSeconds: INSTALL_SECONDS },
+    { parent, dependsOn: node.prepared },
+  );
 }
 
 /**

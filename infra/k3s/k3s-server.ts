@@ -3,9 +3,9 @@ import { z } from "zod";
 import { childName, parseArgs } from "../args.ts";
 import { RemoteStep } from "../ssh/remote-step.ts";
 import { type K3sSettingsArgs, K3sSettingsSchema } from "./config.ts";
-import { joinNode, type K3sNodeArgs, K3sNodeSchema, removal, splitNode } from "./k3s-node.ts";
+import { installK3s, joinNode, type K3sNodeArgs, K3sNodeSchema, removal, splitNode } from "./k3s-node.ts";
 import { parseCredentials } from "./kubeconfig.ts";
-import { type K3sReleaseArgs, K3sReleaseSchema, renderInstall } from "./release.ts";
+import { type K3sReleaseArgs, K3sReleaseSchema } from "./release.ts";
 import { READY_SECONDS, renderCredentials, renderMembership, renderServerService } from "./service-script.ts";
 
 const K3sServerSchema = z.strictObject({
@@ -47,11 +47,7 @@ export class K3sServer extends pulumi.ComponentResource {
     const spec = parseArgs(this, K3sServerSchema, { node: plain, release: args.release, settings: args.settings });
     const node = joinNode(spec.node, flow);
 
-    const installed = new RemoteStep(
-      childName(name, "install"),
-      { target: node.target, title: "install k3s", script: renderInstall(spec.release), deadlineSeconds: 1800 },
-      { parent: this, dependsOn: node.prepared },
-    );
+    const installed = installK3s(this, name, node, spec.release);
     const service = new RemoteStep(
       childName(name, "service"),
       {
