@@ -8,11 +8,14 @@ export { NodeCapacitySchema, planFit, renderMisfit, roomOf, SYSTEM_RESERVE } fro
 export type { OrchestratorArgs } from "./ensemble/orchestrator.ts";
 export { Orchestrator } from "./ensemble/orchestrator.ts";
 export type { MemberChoice, PlannedMember } from "./ensemble/plan.ts";
-export { MembersSchema, workloadsOf } from "./ensemble/plan.ts";
-export { ImageRefSchema, OLLAMA_IMAGE } from "./image.ts";
+export { memberProblems, MembersSchema, workloadsOf } from "./ensemble/plan.ts";
+export { ImageRefSchema, OLLAMA_IMAGE, OllamaImageSchema, VLLM_IMAGE } from "./image.ts";
 export type { Backend } from "./models/backend.ts";
 export { BackendSchema } from "./models/backend.ts";
+export type { GpuChoice, ModelArgs } from "./models/model-args.ts";
+export type { ModelPullArgs } from "./models/model-pull.ts";
+export { ModelPull } from "./models/model-pull.ts";
 export type { ModelStoreArgs, StoreChoice } from "./models/model-store.ts";
-export { ModelStore, NODE_STORE_PATH } from "./models/model-store.ts";
-export type { ModelArgs } from "./models/model.ts";
+export { ModelStore, NODE_STORE_PATH, StoreChoiceSchema } from "./models/model-store.ts";
 export { Model } from "./models/model.ts";
+export type { ProbeChoice } from "./models/probes.ts";

@@ -1,7 +1,7 @@
 import { ENSEMBLE_LABEL } from "../runtime/contracts/index.ts";
 
-/** What a pod of the ensemble is: it decides which network policy applies to it. */
-export type PartKind = "model" | "orchestrator";
+/** What a pod of the ensemble is: it decides which network policy applies to it. `weights`: what fills the models' store. */
+export type PartKind = "model" | "orchestrator" | "weights";
 
 /**
  * Labels of every object that belongs to one part of the ensemble. `app` and `ensemble` are the seed's and are what its

@@ -40,7 +40,9 @@ interface Machine {
 }
 
 /** Directory of the weights: theirs alone, and there before a pod asks for it. A hostPath takes no owner from a pod's fsGroup. */
-const MODEL_STORE_SCRIPT = `install -d -m 0750 -o 1000 -g 1000 ${NODE_STORE_PATH}\n`;
+function modelStoreScript(path: string): string {
+  return `install -d -m 0750 -o 1000 -g 1000 '${path.replaceAll("'", "'\\''")}'\n`;
+}
 
 /**
  * The whole way: hosts, image, machines, K3s, ensemble. The same for the lab and for machines on a desk; what differs is in the settings.
@@ -84,7 +86,10 @@ export async function deploy(settings: Settings, tokens: ReadonlyMap<string, str
     {
       ...choices,
       members: Object.fromEntries(
-        members.map(({ name, model, replicas, resources }) => [name, { model, replicas, resources }]),
+        members.map(({ name, model, source, digest, sizeBytes, gpu, replicas, resources }) => [
+          name,
+          { model, source, digest, sizeBytes, gpu, replicas, resources },
+        ]),
       ),
       nodes: settings.nodes.map(({ name, role, cores, memoryMib }) => ({ name, role, cores, memoryMib })),
       clients: clients ?? [settings.network.subnet],
@@ -154,12 +159,14 @@ function machineOf(
     steps,
   );
   const prepared = new NodePrep(`${name}-prep`, { target: vm.target, user: settings.ssh.user }, steps);
+  const { store: choice } = settings.ensemble;
+  const folder = choice?.kind === "node" ? choice.path : choice === undefined ? NODE_STORE_PATH : undefined;
   const store =
-    role === "server"
+    role === "server" || folder === undefined
       ? undefined
       : new RemoteStep(
           `${name}-model-store`,
-          { target: vm.target, title: "make the directory of the model weights", script: MODEL_STORE_SCRIPT },
+          { target: vm.target, title: "make the directory of the model weights", script: modelStoreScript(folder) },
           { ...steps, dependsOn: [prepared] },
         );
   return {

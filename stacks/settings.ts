@@ -2,10 +2,14 @@ import { z } from "zod";
 import {
   BackendSchema,
   ImageRefSchema,
+  memberProblems,
   MembersSchema,
   OLLAMA_IMAGE,
+  OllamaImageSchema,
   planFit,
   renderMisfit,
+  StoreChoiceSchema,
+  VLLM_IMAGE,
   workloadsOf,
 } from "../components/index.ts";
 import {
@@ -70,9 +74,12 @@ const EnsembleSettings = z.strictObject({
   backend: BackendSchema.default("ollama"),
   /** Image of our runtime. */
   image: ImageRefSchema,
-  ollamaImage: ImageRefSchema.default(OLLAMA_IMAGE),
+  ollamaImage: OllamaImageSchema.default(OLLAMA_IMAGE),
+  vllmImage: ImageRefSchema.default(VLLM_IMAGE),
   /** What differs from the catalogue, by member name. */
   members: MembersSchema.prefault({}),
+  /** Where weights are kept. Absent: on each worker; in the seed's profile with their pods. */
+  store: StoreChoiceSchema.optional(),
   deadlines: DeadlinesSchema.optional(),
   /** Address ranges that may reach the service beside its own namespace. */
   clients: z.array(z.cidrv4("want an address range such as 192.168.1.0/24")).optional(),
@@ -140,6 +147,11 @@ export const SettingsSchema = z
     checkMachines(settings, ctx);
     checkAddresses(settings, ctx);
     const { members, profile } = settings.ensemble;
+    // A choice that could not be read was reported, and no member is planned then.
+    if (!Array.isArray(members)) return;
+    for (const { path, message } of memberProblems(members, settings.ensemble)) {
+      ctx.addIssue({ code: "custom", path: ["ensemble", "members", ...path], message });
+    }
     const fit = planFit(settings.nodes, workloadsOf(members), PROFILES[profile]);
     if (!fit.fits) state(ctx, `nodes: ${renderMisfit(fit)}`);
   });

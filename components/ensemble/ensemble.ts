@@ -14,21 +14,23 @@ import {
   TAGS_PATH,
 } from "../../runtime/contracts/index.ts";
 import { childName, later, parseArgs } from "../args.ts";
-import { ImageRefSchema, OLLAMA_IMAGE } from "../image.ts";
+import { ImageRefSchema, OLLAMA_IMAGE, OllamaImageSchema, VLLM_IMAGE } from "../image.ts";
 import type { Backend } from "../models/backend.ts";
-import { BackendSchema } from "../models/backend.ts";
+import { apiOf, BackendSchema } from "../models/backend.ts";
+import { ModelPull } from "../models/model-pull.ts";
 import type { StoreChoice } from "../models/model-store.ts";
-import { ModelStore } from "../models/model-store.ts";
+import { ModelStore, StoreChoiceSchema } from "../models/model-store.ts";
 import { Model } from "../models/model.ts";
+import { destinationsOf } from "../models/weights.ts";
 import type { ConversationStoreArgs } from "./conversation-store.ts";
 import { ConversationStoreSchema, sealed } from "./conversation-store.ts";
 import type { NodeCapacity } from "./fit.ts";
 import { NodeCapacitySchema, planFit, renderMisfit } from "./fit.ts";
-import { modelPolicy, orchestratorPolicy } from "./isolation.ts";
+import { modelPolicy, orchestratorPolicy, weightsPolicy } from "./isolation.ts";
 import type { OrchestratorArgs } from "./orchestrator.ts";
 import { Orchestrator } from "./orchestrator.ts";
 import type { MemberChoice, PlannedMember } from "./plan.ts";
-import { configOf, MembersSchema, quotaOf, workloadsOf } from "./plan.ts";
+import { configOf, memberProblems, MembersSchema, quotaOf, workloadsOf } from "./plan.ts";
 
 /** What {@link EnsembleArgs.access} accepts. */
 const AccessSchema = z.strictObject({
@@ -41,13 +43,14 @@ const AccessSchema = z.strictObject({
 export const EnsembleSchema = z
   .strictObject({
     image: ImageRefSchema,
-    ollamaImage: ImageRefSchema.default(OLLAMA_IMAGE),
+    ollamaImage: OllamaImageSchema.default(OLLAMA_IMAGE),
+    vllmImage: ImageRefSchema.default(VLLM_IMAGE),
     namespace: MemberNameSchema.default(ENSEMBLE_LABEL),
     createNamespace: z.boolean().default(true),
     profile: ProfileNameSchema.default("default"),
-    backend: BackendSchema.default("scripted"),
+    backend: BackendSchema.default("llama"),
     members: MembersSchema.prefault({}),
-    store: z.custom<StoreChoice>().optional(),
+    store: StoreChoiceSchema.optional(),
     conversationStore: ConversationStoreSchema.optional(),
     deadlines: DeadlinesSchema.optional(),
     nodes: z.array(NodeCapacitySchema).optional(),
@@ -57,7 +60,12 @@ export const EnsembleSchema = z
     access: AccessSchema.prefault({}),
     serviceType: z.enum(["ClusterIP", "NodePort", "LoadBalancer"]).default("ClusterIP"),
   })
-  .superRefine(({ nodes, members, profile }, ctx) => {
+  .superRefine(({ nodes, members, profile, backend, store }, ctx) => {
+    // A choice that could not be read was reported, and no member is planned then.
+    if (!Array.isArray(members)) return;
+    for (const { path, message } of memberProblems(members, { backend, profile, store })) {
+      ctx.addIssue({ code: "custom", path: ["members", ...path], message });
+    }
     if (nodes === undefined) return;
     const fit = planFit(nodes, workloadsOf(members), PROFILES[profile]);
     if (!fit.fits) ctx.addIssue({ code: "custom", path: ["nodes"], message: renderMisfit(fit) });
@@ -68,19 +76,24 @@ type Spec = z.output<typeof EnsembleSchema>;
 export interface EnsembleArgs {
   /** Image of our runtime, with a tag other than `latest`, or a digest. */
   image: string;
-  /** Image of the Ollama server, for `backend: "ollama"`. @default "docker.io/ollama/ollama:0.17.1" */
+  /** Image of the Ollama server, for `backend: "ollama"`; its tag must say a release of 0.17.1 or newer. @default "docker.io/ollama/ollama:0.17.1" */
   ollamaImage?: string;
+  /** Image of the vLLM server, for `backend: "vllm"`. @default "docker.io/vllm/vllm-openai:v0.11.0" */
+  vllmImage?: string;
   /** Namespace that everything goes into. A change re-creates everything. @default "opus-ai-system" */
   namespace?: string;
   /** Whether to make that namespace; if not, it must exist. @default true */
   createNamespace?: boolean;
   /** `seed`: the original manifest's probes and spread. `default`: those that hold what the original promises. @default "default" */
   profile?: ProfileName;
-  /** What answers in the model pods. @default "scripted" */
+  /** What answers in the model pods. @default "llama" */
   backend?: Backend;
   /** What differs from the catalogue, by member name: promptimizer, llama, qwen, qwen-small, judge. @default - nothing */
   members?: Record<string, MemberChoice>;
-  /** Where weights are kept. @default - `{ kind: "node" }`; in the seed's profile `{ kind: "ephemeral" }`, as there */
+  /**
+   * Where weights are kept. With `llama` a store that outlives pods is filled before the models start, on each of `nodes` that takes them.
+   * @default - `{ kind: "node" }`; in the seed's profile `{ kind: "ephemeral" }`, as there
+   */
   store?: StoreChoice;
   /** Postgres that keeps the conversations. @default - the service's memory: they are gone with its pod */
   conversationStore?: ConversationStoreArgs;
@@ -131,8 +144,9 @@ export class Ensemble extends pulumi.ComponentResource {
     const fences = this.#fence(name, spec);
     const choice: StoreChoice = spec.store ?? { kind: spec.profile === "seed" ? "ephemeral" : "node" };
     this.#store = new ModelStore(childName(name, "store"), { ...choice, namespace: this.namespace }, { parent: this });
+    const before = [...fences, ...this.#prePull(name, choice.kind, spec, fences)];
     this.#models = new Map(
-      spec.members.map((member) => [member.name, this.#model(name, member, spec, fences)] as const),
+      spec.members.map((member) => [member.name, this.#model(name, member, spec, before)] as const),
     );
     const { keysSecret, anonymous = spec.profile === "seed" ? "everyone" : "loopback", ...proxies } = spec.access;
     const access = { anonymous, ...proxies };
@@ -143,11 +157,10 @@ export class Ensemble extends pulumi.ComponentResource {
         image: spec.image,
         profile: spec.profile,
         serviceType: spec.serviceType,
-        config: { ...configOf(spec.members, spec.profile, spec.deadlines), access },
+        config: { ...configOf(spec.members, spec.profile, spec.backend, spec.deadlines), access },
         ...(keysSecret === undefined ? {} : { keysSecret }),
         ...(spec.conversationStore === undefined ? {} : { conversationStore: spec.conversationStore }),
-        // An Ollama server cannot tell whether weights are loaded; its pod is only behind its Service once they are.
-        ...(spec.backend === "ollama" ? { waitPath: TAGS_PATH } : {}),
+        ...waitPathOf(spec.backend),
       },
       { parent: this, dependsOn: fences },
     );
@@ -167,18 +180,15 @@ export class Ensemble extends pulumi.ComponentResource {
       namespace: this.namespace,
       labels: { ensemble: ENSEMBLE_LABEL },
     });
-    const policies: [string, k8s.types.input.networking.v1.NetworkPolicySpec][] = spec.isolate
-      ? [
-          ["models-only-from-orchestrator", modelPolicy(spec.backend === "ollama")],
-          [
-            "orchestrator",
-            orchestratorPolicy(
-              spec.serviceType === "ClusterIP" ? spec.clients : "everybody",
-              spec.conversationStore?.port,
-            ),
-          ],
-        ]
-      : [];
+    const { port } = apiOf(spec.backend);
+    const downloads = spec.backend === "scripted" ? [] : destinationsOf(sourcesOf(spec));
+    const policies: [string, k8s.types.input.networking.v1.NetworkPolicySpec][] = [];
+    if (spec.isolate) {
+      const clients = spec.serviceType === "ClusterIP" ? spec.clients : "everybody";
+      policies.push(["models-only-from-orchestrator", modelPolicy(port, downloads)]);
+      if (spec.backend === "llama") policies.push(["weights", weightsPolicy(downloads)]);
+      policies.push(["orchestrator", orchestratorPolicy(port, clients, spec.conversationStore?.port)]);
+    }
     const fences: pulumi.Resource[] = policies.map(
       ([token, policy]) =>
         new k8s.networking.v1.NetworkPolicy(
@@ -192,22 +202,65 @@ export class Ensemble extends pulumi.ComponentResource {
     return [...fences, new k8s.core.v1.ResourceQuota(childName(name, "quota"), quota, { parent: this })];
   }
 
-  #model(name: string, member: PlannedMember, spec: Spec, fences: pulumi.Resource[]): Model {
+  /** Jobs that put the weights where the models will look for them; none where a pod brings its own. */
+  #prePull(name: string, kind: StoreChoice["kind"], spec: Spec, fences: pulumi.Resource[]): pulumi.Resource[] {
+    const workers = (spec.nodes ?? []).filter(({ role }) => role === "agent").map((node) => node.name);
+    const models = spec.members
+      .filter(({ replicas }) => replicas > 0)
+      .map(({ model, source, digest }) => ({ model, source, digest }));
+    const isFilled = kind === "claim" || (kind === "node" && workers.length > 0);
+    if (spec.backend !== "llama" || !isFilled || models.length === 0) return [];
+    const args = { namespace: this.namespace, image: spec.image, store: this.#store, models };
+    return [
+      new ModelPull(
+        childName(name, "weights"),
+        { ...args, ...(kind === "node" ? { nodes: workers } : {}) },
+        { parent: this, dependsOn: fences },
+      ),
+    ];
+  }
+
+  #model(name: string, member: PlannedMember, spec: Spec, before: pulumi.Resource[]): Model {
+    const images = { llama: spec.image, scripted: spec.image, ollama: spec.ollamaImage, vllm: spec.vllmImage };
+    const { source, digest, sizeBytes, gpu } = member;
     return new Model(
       childName(name, member.name),
       {
         name: member.name,
         model: member.model,
+        source,
+        digest,
+        sizeBytes,
+        gpu,
         namespace: this.namespace,
-        image: spec.backend === "ollama" ? spec.ollamaImage : spec.image,
+        image: images[spec.backend],
         backend: spec.backend,
         profile: spec.profile,
         replicas: member.replicas,
         resources: member.resources,
         store: this.#store,
       },
-      { parent: this, dependsOn: fences },
+      { parent: this, dependsOn: before },
     );
+  }
+}
+
+/** Where the members' weights come from; undefined is the place that a name means. */
+function sourcesOf({ members }: Spec): (string | undefined)[] {
+  return members.filter(({ replicas }) => replicas > 0).map(({ source }) => source);
+}
+
+/** What the orchestrator asks before it starts, where that is another path than the profile's. */
+function waitPathOf(backend: Backend): { waitPath?: string } {
+  switch (backend) {
+    case "llama":
+    case "scripted":
+      return {};
+    case "ollama":
+      // It cannot tell whether weights are loaded; its pod is only behind its Service once they are.
+      return { waitPath: TAGS_PATH };
+    case "vllm":
+      return { waitPath: "/health" };
   }
 }
 

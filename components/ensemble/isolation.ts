@@ -1,6 +1,7 @@
 import type * as k8s from "@pulumi/kubernetes";
-import { MODEL_PORT, ORCHESTRATOR_PORT } from "../../runtime/contracts/index.ts";
+import { ORCHESTRATOR_PORT } from "../../runtime/contracts/index.ts";
 import { ensembleSelector } from "../labels.ts";
+import type { Destination } from "../models/weights.ts";
 
 type Policy = k8s.types.input.networking.v1.NetworkPolicySpec;
 
@@ -20,29 +21,52 @@ const toDns: k8s.types.input.networking.v1.NetworkPolicyEgressRule = {
 
 /**
  * Models are reachable from the orchestrator only. Ollama has no login, so this is what keeps it private.
- * @param downloads whether the pods fetch weights themselves, over HTTPS from anywhere.
+ * @param port of the models' API
+ * @param downloads where the pods fetch weights from; none where they never do
  */
-export function modelPolicy(downloads: boolean): Policy {
+export function modelPolicy(port: number, downloads: readonly Destination[]): Policy {
   return {
     podSelector: { matchLabels: ensembleSelector("model") },
     policyTypes: ["Ingress", "Egress"],
     ingress: [
       {
         from: [{ podSelector: { matchLabels: ensembleSelector("orchestrator") } }],
-        ports: [{ port: MODEL_PORT, protocol: "TCP" }],
+        ports: [{ port, protocol: "TCP" }],
       },
     ],
-    egress: downloads ? [toDns, { ports: [{ port: 443, protocol: "TCP" }] }] : [toDns],
+    egress: [toDns, ...downloads.map(toDestination)],
+  };
+}
+
+/** What fills the models' store is reachable by nobody, and goes to where the weights come from. */
+export function weightsPolicy(downloads: readonly Destination[]): Policy {
+  return {
+    podSelector: { matchLabels: ensembleSelector("weights") },
+    policyTypes: ["Ingress", "Egress"],
+    ingress: [],
+    egress: [toDns, ...downloads.map(toDestination)],
+  };
+}
+
+function toDestination({ address, port }: Destination): k8s.types.input.networking.v1.NetworkPolicyEgressRule {
+  return {
+    ...(address === undefined ? {} : { to: [{ ipBlock: { cidr: `${address}/32` } }] }),
+    ports: [{ port, protocol: "TCP" }],
   };
 }
 
 /**
  * The orchestrator talks to its models, to the port of its database, and to nobody else.
+ * @param modelPort of the models' API
  * @param clients address ranges (CIDR) that reach it beside the pods of its own namespace and `kubectl port-forward`, which enters the
  * pod through its node; or everybody.
  * @param databasePort TCP port of the database, wherever it is; none: there is no database
  */
-export function orchestratorPolicy(clients: readonly string[] | "everybody", databasePort?: number): Policy {
+export function orchestratorPolicy(
+  modelPort: number,
+  clients: readonly string[] | "everybody",
+  databasePort?: number,
+): Policy {
   const from = [
     { podSelector: {} },
     ...(clients === "everybody" ? [] : clients.map((cidr) => ({ ipBlock: { cidr } }))),
@@ -55,7 +79,7 @@ export function orchestratorPolicy(clients: readonly string[] | "everybody", dat
       toDns,
       {
         to: [{ podSelector: { matchLabels: ensembleSelector("model") } }],
-        ports: [{ port: MODEL_PORT, protocol: "TCP" }],
+        ports: [{ port: modelPort, protocol: "TCP" }],
       },
       ...(databasePort === undefined ? [] : [{ ports: [{ port: databasePort, protocol: "TCP" }] }]),
     ],

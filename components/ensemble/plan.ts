@@ -19,12 +19,22 @@ import {
   threadsFor,
   totalOf,
 } from "../../runtime/contracts/index.ts";
+import type { Backend } from "../models/backend.ts";
+import { apiOf } from "../models/backend.ts";
+import type { GpuChoice } from "../models/model-args.ts";
+import { GpuSchema, problemsOf } from "../models/model-args.ts";
+import type { StoreChoice } from "../models/model-store.ts";
 import { addressOf, podsAddressOf } from "../models/model.ts";
+import { DigestSchema, SourceSchema } from "../models/weights.ts";
 import type { Workload } from "./fit.ts";
 
 /** What may be chosen for one member; whatever is left out is the catalogue's. */
 export const MemberChoiceSchema = z.strictObject({
   model: ModelRefSchema.optional(),
+  source: SourceSchema.optional(),
+  digest: DigestSchema.optional(),
+  sizeBytes: z.int().min(1).optional(),
+  gpu: GpuSchema.optional(),
   replicas: z.int().min(0).max(64).optional(),
   resources: z
     .strictObject({ requests: QuantitySchema.partial().optional(), limits: QuantitySchema.partial().optional() })
@@ -35,6 +45,14 @@ export const MemberChoiceSchema = z.strictObject({
 export interface MemberChoice {
   /** Model to run, `family:tag`. @default - the catalogue's for this member */
   model?: string;
+  /** Where its weights come from; see `ModelArgs.source`. @default - the place that the model's name means */
+  source?: string;
+  /** SHA-256 that its weights must have, 64 hexadecimal digits. @default - as the source says */
+  digest?: string;
+  /** Size of its weights, bytes. With it a model that is not in the catalogue runs with the place's own figures, if it fits. @default - the catalogue's */
+  sizeBytes?: number;
+  /** Graphics cards of each of its pods, for the backends `vllm` and `ollama`. @default - none */
+  gpu?: GpuChoice;
   /** Pods, 0 to 64; with 0 the ensemble works without it. @default 1 */
   replicas?: number;
   /** Figures that differ from the catalogue's for the model, millicores and MiB. @default - none */
@@ -50,14 +68,20 @@ export const MembersSchema = z.record(z.string(), MemberChoiceSchema).transform(
   return CATALOGUE.flatMap((entry): PlannedMember[] => {
     const choice = choices[entry.name] ?? {};
     const model = choice.model ?? entry.model;
-    const figures = mergeResources(CATALOGUE.find((known) => known.model === model)?.resources, choice.resources);
+    // Of weights whose size is known, whether they fit the place's figures can be told, and is, by their own component.
+    const own = choice.sizeBytes === undefined ? undefined : entry.resources;
+    const figures = mergeResources(
+      CATALOGUE.find((known) => known.model === model)?.resources ?? own,
+      choice.resources,
+    );
     const parsed = ResourcesSchema.safeParse(figures);
-    if (parsed.success) return [{ ...entry, model, resources: parsed.data, replicas: choice.replicas ?? 1 }];
+    const { source, digest, sizeBytes, gpu, replicas = 1 } = choice;
+    if (parsed.success) return [{ ...entry, model, source, digest, sizeBytes, gpu, resources: parsed.data, replicas }];
     if (CATALOGUE.every((known) => known.model !== model)) {
       ctx.addIssue({
         code: "custom",
         path: [entry.name, "model"],
-        message: `want one of ${listOf((known) => known.model)}; for another model give all its resources too`,
+        message: `want one of ${listOf((known) => known.model)}; for another model give its sizeBytes or all its resources too`,
       });
       return [];
     }
@@ -70,13 +94,29 @@ export const MembersSchema = z.record(z.string(), MemberChoiceSchema).transform(
 
 /** A member with everything decided. */
 export interface PlannedMember extends CatalogueModel {
+  source: string | undefined;
+  digest: string | undefined;
+  /** Size of the weights where the choice says it, bytes. */
+  sizeBytes: number | undefined;
+  gpu: z.output<typeof GpuSchema> | undefined;
   replicas: number;
+}
+
+/** Pure: what of the members' choices cannot be honoured together, by its path from `members`. */
+export function memberProblems(
+  members: readonly PlannedMember[],
+  common: { backend: Backend; profile: ProfileName; store?: StoreChoice | undefined },
+): { path: string[]; message: string }[] {
+  return members.flatMap((member) =>
+    problemsOf({ ...member, ...common }).map(({ path, message }) => ({ path: [member.name, ...path], message })),
+  );
 }
 
 /** Pure: the orchestrator's configuration for these members. Those without pods are left out. */
 export function configOf(
   members: readonly PlannedMember[],
   profileName: ProfileName,
+  backend: Backend,
   deadlines?: EnsembleConfigInput["deadlines"],
 ): EnsembleConfigInput {
   const profile = PROFILES[profileName];
@@ -88,9 +128,9 @@ export function configOf(
         role,
         model,
         prompt,
-        url: addressOf(name),
-        podsUrl: podsAddressOf(name, profileName),
-        api: "ollama",
+        url: addressOf(name, backend),
+        podsUrl: podsAddressOf(name, profileName, backend),
+        api: apiOf(backend).kind,
         ...(profile.threadsFollowCpuLimit ? { numThread: threadsFor(resources.limits.cpuMillicores) } : {}),
       })),
     ...(deadlines === undefined ? {} : { deadlines }),

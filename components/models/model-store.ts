@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 import { ENSEMBLE_LABEL, renderMemory } from "../../runtime/contracts/index.ts";
 import { later, parseArgs } from "../args.ts";
+import { ImageRefSchema } from "../image.ts";
 
 /** Directory on every node that holds the weights of the `node` store. It must exist and belong to user 1000. */
 export const NODE_STORE_PATH = "/var/lib/gorkheavy/models";
@@ -11,21 +12,31 @@ const Common = {
   namespace: later("namespace", z.string().min(1)),
 };
 
-/** What a model store is kept on. See {@link ModelStoreArgs}. */
-export const ModelStoreSchema = z.discriminatedUnion("kind", [
-  z.strictObject({
-    ...Common,
+const KINDS = {
+  node: {
     kind: z.literal("node"),
     path: z.string().startsWith("/", "want an absolute path").default(NODE_STORE_PATH),
     sizeMib: z.int().min(64).default(16_384),
-  }),
-  z.strictObject({
-    ...Common,
-    kind: z.literal("claim"),
-    storageClass: z.string().min(1),
-    sizeMib: z.int().min(64).default(16_384),
-  }),
-  z.strictObject({ ...Common, kind: z.literal("ephemeral"), sizeMib: z.int().min(64).optional() }),
+  },
+  claim: { kind: z.literal("claim"), storageClass: z.string().min(1), sizeMib: z.int().min(64).default(16_384) },
+  ephemeral: { kind: z.literal("ephemeral"), sizeMib: z.int().min(64).optional() },
+  image: { kind: z.literal("image"), reference: ImageRefSchema },
+} as const;
+
+/** What a model store is kept on, when its namespace is given elsewhere. See {@link StoreChoice}. */
+export const StoreChoiceSchema = z.discriminatedUnion("kind", [
+  z.strictObject(KINDS.node),
+  z.strictObject(KINDS.claim),
+  z.strictObject(KINDS.ephemeral),
+  z.strictObject(KINDS.image),
+]);
+
+/** What a model store is kept on. See {@link ModelStoreArgs}. */
+export const ModelStoreSchema = z.discriminatedUnion("kind", [
+  z.strictObject({ ...Common, ...KINDS.node }),
+  z.strictObject({ ...Common, ...KINDS.claim }),
+  z.strictObject({ ...Common, ...KINDS.ephemeral }),
+  z.strictObject({ ...Common, ...KINDS.image }),
 ]);
 
 /** Where the weights are kept. `kind` decides; a change of it re-creates the store. */
@@ -57,6 +68,17 @@ export type ModelStoreArgs =
       namespace: pulumi.Input<string>;
       /** MiB. @default - what the node has */
       sizeMib?: number;
+    }
+  | {
+      /**
+       * An image whose files are the store, `_store` at its root as `gorkheavy models pull --store _store` fills it. The node's container
+       * runtime brings and keeps it, read-only, and nothing is pulled beside it. Wants a cluster with image volumes (the feature ImageVolume
+       * of Kubernetes 1.33 or newer, containerd 2.1 or newer), and the backend `llama`.
+       */
+      kind: "image";
+      namespace: pulumi.Input<string>;
+      /** With a tag other than `latest`, or a digest. */
+      reference: string;
     };
 
 /** Without the namespace: what a caller chooses when the namespace is given elsewhere. */
@@ -79,10 +101,12 @@ export type StoreVolume = Omit<k8s.types.input.core.v1.Volume, "name">;
 export class ModelStore extends pulumi.ComponentResource {
   /** The volume to put into a pod; the claim in it resolves once the claim exists. */
   readonly volume: StoreVolume;
+  readonly kind: ModelStoreArgs["kind"];
 
   constructor(name: string, args: ModelStoreArgs, opts?: pulumi.ComponentResourceOptions) {
     super("gorkheavy:models:ModelStore", name, args, opts);
     const spec = parseArgs(this, ModelStoreSchema, args);
+    this.kind = spec.kind;
 
     switch (spec.kind) {
       case "node": {
@@ -112,6 +136,9 @@ export class ModelStore extends pulumi.ComponentResource {
         break;
       case "ephemeral":
         this.volume = { emptyDir: spec.sizeMib === undefined ? {} : { sizeLimit: `${spec.sizeMib}Mi` } };
+        break;
+      case "image":
+        this.volume = { image: { reference: spec.reference, pullPolicy: "IfNotPresent" } };
         break;
     }
     this.registerOutputs({ volume: this.volume });

@@ -1,84 +1,33 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { z } from "zod";
-import type { CatalogueModel, ProfileName, Resources } from "../../runtime/contracts/index.ts";
-import {
-  CATALOGUE,
-  MemberNameSchema,
-  ModelRefSchema,
-  MODEL_PORT,
-  PROFILES,
-  ProfileNameSchema,
-  ResourcesSchema,
-} from "../../runtime/contracts/index.ts";
-import { childName, later, parseArgs } from "../args.ts";
-import { ImageRefSchema } from "../image.ts";
+import type { ProfileName } from "../../runtime/contracts/index.ts";
+import { MemberNameSchema, PROFILES } from "../../runtime/contracts/index.ts";
+import { childName, parseArgs } from "../args.ts";
 import { labelsFor, selectorFor } from "../labels.ts";
 import { placementFor, podSecurity, renderResources } from "../placement.ts";
-import type { Backend } from "./backend.ts";
-import { BackendSchema, containersFor } from "./backend.ts";
-import type { ModelStore, StoreVolume } from "./model-store.ts";
+import type { Backend, BackendContainers, BackendSpec } from "./backend.ts";
+import { apiOf } from "./backend.ts";
+import { engineContainers } from "./engine-container.ts";
+import type { ModelArgs, Spec } from "./model-args.ts";
+import { ModelSchema } from "./model-args.ts";
+import type { StoreVolume } from "./model-store.ts";
+import { ollamaContainers } from "./ollama-container.ts";
+import { probesOf } from "./probes.ts";
+import { vllmContainers } from "./vllm-container.ts";
 
 /** Longest wait for a model's pod to be ready, minutes: a first pull of 1.5 GB on a slow line, then the load. */
-const READY_MINUTES = 20;
-
-/** What {@link Model} accepts. */
-export const ModelSchema = z
-  .strictObject({
-    name: MemberNameSchema.optional(),
-    model: ModelRefSchema,
-    namespace: later("namespace", z.string().min(1)),
-    image: ImageRefSchema,
-    backend: BackendSchema.default("scripted"),
-    profile: ProfileNameSchema.default("default"),
-    replicas: z.int().min(0).max(64).default(1),
-    resources: ResourcesSchema.optional(),
-    store: z.custom<ModelStore>().optional(),
-  })
-  .transform((args, ctx) => {
-    const resources = args.resources ?? inCatalogue(args.model)?.resources;
-    if (resources !== undefined) return { ...args, resources };
-    ctx.addIssue({
-      code: "custom",
-      path: ["model"],
-      message: `got ${args.model}, want one of ${CATALOGUE.map((entry) => entry.model).join(", ")}; for another model give its resources too`,
-    });
-    return z.NEVER;
-  });
-type Spec = z.output<typeof ModelSchema>;
-
-/** Arguments of {@link Model}. */
-export interface ModelArgs {
-  /** Name of its Deployment, Service and `app` label. @default - the component's own name */
-  name?: string;
-  /** Model to serve, `family:tag`. One of the catalogue's, or any other if `resources` are given. */
-  model: string;
-  /** Namespace, which must exist. */
-  namespace: pulumi.Input<string>;
-  /** Image with a tag other than `latest`, or a digest: our runtime for `scripted`, an Ollama server for `ollama`. */
-  image: string;
-  /** What answers. @default "scripted" */
-  backend?: Backend;
-  /** How it is probed, spread and evicted. @default "default" */
-  profile?: ProfileName;
-  /** Pods to keep running, 0 to 64. @default 1 */
-  replicas?: number;
-  /** Requests and limits of one pod. @default - the catalogue's figures for the model */
-  resources?: Resources;
-  /** Where its weights are kept. @default - with the pod; each new pod downloads again */
-  store?: ModelStore;
-}
+export const READY_MINUTES = 20;
 
 /**
- * Serves one model in the cluster, behind `http://<name>:11434`. Needs a Kubernetes provider in `opts`.
+ * Serves one model in the cluster, behind `http://<name>:11434`, vLLM behind `http://<name>:8000`. Needs a Kubernetes provider in `opts`.
  * What `opts.dependsOn` names is there before the first pod: Pulumi does not hand it down to children by itself.
  */
 export class Model extends pulumi.ComponentResource {
-  /** `http://<name>.<namespace>.svc:11434`; resolves only after a pod is ready. */
+  /** `http://<name>.<namespace>.svc` and the port; resolves only after a pod is ready. */
   readonly url: pulumi.Output<string>;
-  /** `http://<name>:11434`, its address within its namespace; known at preview. */
+  /** `http://<name>` and the port, its address within its namespace; known at preview. */
   readonly address: string;
-  /** `http://<name>-pods:11434`, a name that stands for each ready pod by itself; undefined where it has none. Known at preview. */
+  /** `http://<name>-pods` and the port, a name that stands for each ready pod by itself; undefined where it has none. Known at preview. */
   readonly podsAddress: string | undefined;
 
   constructor(name: string, args: ModelArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -97,7 +46,7 @@ export class Model extends pulumi.ComponentResource {
       dependsOn: opts?.dependsOn,
     });
 
-    this.podsAddress = podsAddressOf(called, spec.profile);
+    this.podsAddress = podsAddressOf(called, spec.profile, spec.backend);
     if (this.podsAddress !== undefined) {
       new k8s.core.v1.Service(childName(name, "pods"), headlessFor(called, spec), {
         parent: this,
@@ -105,17 +54,17 @@ export class Model extends pulumi.ComponentResource {
       });
     }
 
-    this.address = addressOf(called);
+    this.address = addressOf(called, spec.backend);
     this.url = pulumi
       .all([service.metadata.name, service.metadata.namespace, deployment.id])
-      .apply(([host, namespace]) => `http://${host}.${namespace}.svc:${MODEL_PORT}`);
+      .apply(([host, namespace]) => `http://${host}.${namespace}.svc:${apiOf(spec.backend).port}`);
     this.registerOutputs({ url: this.url, address: this.address, podsAddress: this.podsAddress });
   }
 }
 
 /** Address of a model within its namespace. Source: the seed's `api_endpoints`. */
-export function addressOf(name: string): string {
-  return `http://${name}:${MODEL_PORT}`;
+export function addressOf(name: string, backend: Backend): string {
+  return `http://${name}:${apiOf(backend).port}`;
 }
 
 /** Longest name of a Service that a pods' name can be made from: a DNS label has 63 characters. */
@@ -126,25 +75,37 @@ const LONGEST_NAME = 63 - "-pods".length;
  * its beginning, and to another one at once where one is dead; behind a ClusterIP such a call waits for the kernel's timeouts. Undefined in the
  * seed's profile, which has ClusterIP Services only, and for a name that leaves no room.
  */
-export function podsAddressOf(name: string, profile: ProfileName): string | undefined {
-  return profile === "seed" || name.length > LONGEST_NAME ? undefined : `http://${name}-pods:${MODEL_PORT}`;
+export function podsAddressOf(name: string, profile: ProfileName, backend: Backend): string | undefined {
+  return profile === "seed" || name.length > LONGEST_NAME ? undefined : `http://${name}-pods:${apiOf(backend).port}`;
 }
 
-function inCatalogue(model: string): CatalogueModel | undefined {
-  return CATALOGUE.find((entry) => entry.model === model);
+/** Pure: the containers that serve a model. */
+function containersFor(spec: BackendSpec): BackendContainers {
+  switch (spec.backend) {
+    case "llama":
+    case "scripted":
+      return engineContainers(spec);
+    case "ollama":
+      return ollamaContainers(spec);
+    case "vllm":
+      return vllmContainers(spec);
+  }
 }
 
 /** Pure: the Deployment of a model. */
 function deploymentFor(name: string, spec: Spec): k8s.types.input.apps.v1.Deployment {
   const profile = PROFILES[spec.profile];
   const labels = labelsFor(name, "model");
+  const { gpu } = spec;
   const resources = renderResources(spec.resources);
-  const { init, main } = containersFor(spec.backend, {
+  const { init, main } = containersFor({
+    ...spec,
     name,
-    model: spec.model,
-    image: spec.image,
     profile,
-    cpuLimitMillicores: spec.resources.limits.cpuMillicores,
+    probes: probesOf(profile, spec.probes),
+    limits: spec.resources.limits,
+    storeIsFixed: spec.store?.kind === "image",
+    gpu,
   });
   const ephemeral: StoreVolume = { emptyDir: {} };
   return {
@@ -157,20 +118,31 @@ function deploymentFor(name: string, spec: Spec): k8s.types.input.apps.v1.Deploy
       // As long as the deadline of pulling and loading, or Kubernetes gives up on a Deployment that only downloads.
       progressDeadlineSeconds: READY_MINUTES * 60,
       template: {
-        metadata: { labels, annotations: { "gorkheavy.dev/model": spec.model } },
+        metadata: { labels, annotations: annotationsFor(spec) },
         spec: {
           ...podSecurity(),
-          ...placementFor(profile),
+          ...placementFor(profile, gpu?.resource),
+          ...(gpu?.runtimeClass === undefined ? {} : { runtimeClassName: gpu.runtimeClass }),
           // An init container's share counts like the main one's, so equal figures cost the scheduler nothing.
           ...(init.length === 0 ? {} : { initContainers: init.map((container) => ({ ...container, resources })) }),
-          containers: [{ ...main, resources }],
+          containers: [{ ...main, resources: renderResources(spec.resources, gpu) }],
           volumes: [
             { name: "models", ...(spec.store?.volume ?? ephemeral) },
             { name: "tmp", emptyDir: {} },
+            // Processes of one vLLM server share tensors there; Kubernetes' own has 64 MiB.
+            ...(spec.backend === "vllm" ? [{ name: "shm", emptyDir: { medium: "Memory" } }] : []),
           ],
         },
       },
     },
+  };
+}
+
+/** Which model a pod serves; a change of the pin exchanges the pod. */
+function annotationsFor({ model, digest }: Spec): Record<string, string> {
+  return {
+    "gorkheavy.dev/model": model,
+    ...(digest === undefined ? {} : { "gorkheavy.dev/model-digest": `sha256:${digest}` }),
   };
 }
 
@@ -180,6 +152,7 @@ function serviceFor(
   spec: Spec,
   headless?: { name: string; spec: { clusterIP: "None"; publishNotReadyAddresses: false } },
 ): k8s.types.input.core.v1.Service {
+  const { kind, port } = apiOf(spec.backend);
   return {
     metadata: {
       name: headless?.name ?? name,
@@ -192,7 +165,7 @@ function serviceFor(
       type: "ClusterIP",
       ...headless?.spec,
       selector: selectorFor(name),
-      ports: [{ name: "ollama", port: MODEL_PORT, targetPort: MODEL_PORT, protocol: "TCP" }],
+      ports: [{ name: kind, port, targetPort: port, protocol: "TCP" }],
     },
   };
 }

@@ -129,6 +129,12 @@ export interface Profile {
 /** Path that answers 200 as soon as the server runs, whether or not a model is there. Source: Ollama API. */
 export const TAGS_PATH = "/api/tags";
 
+/** Path that answers 200 as long as the server can do anything at all. Source: our engine (seed 002). */
+export const ALIVE_PATH = "/health";
+
+/** Path that answers 200 once the server listens, loaded or not. Source: our engine (seed 002). */
+export const STARTED_PATH = "/api/health";
+
 /** Path that answers 200 only while the pod's weights are loaded. Source: our engine. */
 export const LOADED_PATH = "/models/health";
 
@@ -229,10 +235,10 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   default: {
     name: "default",
     spread: { ...spread, nodeTaintsPolicy: "Honor" },
-    liveness: { path: TAGS_PATH, initialDelaySeconds: 0, periodSeconds: 10, failureThreshold: 6, timeoutSeconds: 5 },
-    readiness: { path: LOADED_PATH, initialDelaySeconds: 0, periodSeconds: 5, failureThreshold: 2, timeoutSeconds: 3 },
+    liveness: { path: ALIVE_PATH, initialDelaySeconds: 0, periodSeconds: 10, failureThreshold: 6, timeoutSeconds: 5 },
+    readiness: { path: LOADED_PATH, initialDelaySeconds: 0, periodSeconds: 2, failureThreshold: 5, timeoutSeconds: 3 },
     // 1 s steps make a warm start quick; 900 of them leave a slow disk or a first pull a quarter of an hour.
-    startup: { path: LOADED_PATH, initialDelaySeconds: 0, periodSeconds: 1, failureThreshold: 900, timeoutSeconds: 3 },
+    startup: { path: STARTED_PATH, initialDelaySeconds: 0, periodSeconds: 1, failureThreshold: 900, timeoutSeconds: 3 },
     waitPath: LOADED_PATH,
     waitIntervalSeconds: 1,
     waitExtraSeconds: 0,

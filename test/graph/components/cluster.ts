@@ -9,6 +9,7 @@ export const KUBERNETES: Stubs = {
   ...Object.fromEntries(
     [
       "apps/v1:Deployment",
+      "batch/v1:Job",
       "core/v1:ConfigMap",
       "core/v1:Namespace",
       "core/v1:PersistentVolume",
@@ -51,6 +52,9 @@ const Container = z.looseObject({
   livenessProbe: Probe.optional(),
   readinessProbe: Probe.optional(),
   securityContext: z.unknown(),
+  volumeMounts: z
+    .array(z.looseObject({ name: z.string(), mountPath: z.string(), readOnly: z.boolean().optional() }))
+    .optional(),
 });
 const DeploymentInputs = z.looseObject({
   metadata: z.looseObject({ name: z.string(), namespace: z.unknown(), labels: z.record(z.string(), z.string()) }),
@@ -79,4 +83,28 @@ const DeploymentInputs = z.looseObject({
 /** A recorded Deployment, read as a Deployment. @throws when a field that every one of ours has is not there */
 export function deploymentOf(registration: Registration): z.output<typeof DeploymentInputs> {
   return DeploymentInputs.parse(registration.inputs);
+}
+
+const JobInputs = z.looseObject({
+  metadata: z.looseObject({ name: z.string(), namespace: z.unknown(), labels: z.record(z.string(), z.string()) }),
+  spec: z.looseObject({
+    backoffLimit: z.number(),
+    activeDeadlineSeconds: z.number(),
+    template: z.looseObject({
+      metadata: z.looseObject({ labels: z.record(z.string(), z.string()) }),
+      spec: z.looseObject({
+        nodeSelector: z.record(z.string(), z.string()).optional(),
+        restartPolicy: z.string(),
+        affinity: z.unknown(),
+        securityContext: z.unknown(),
+        containers: z.array(Container),
+        volumes: z.array(z.looseObject({ name: z.string() })),
+      }),
+    }),
+  }),
+});
+
+/** A recorded Job, read as a Job. @throws when a field that every one of ours has is not there */
+export function jobOf(registration: Registration): z.output<typeof JobInputs> {
+  return JobInputs.parse(registration.inputs);
 }

@@ -130,8 +130,8 @@ test("profile default: ready means loaded, a dead node is no domain", async () =
     const pod = found.get(name)?.spec.template.spec;
     const container = pod?.containers[0];
     expect(container?.readinessProbe?.httpGet, name).toMatchObject({ path: "/models/health", port: 11434 });
-    expect(container?.startupProbe?.httpGet, name).toMatchObject({ path: "/models/health", port: 11434 });
-    expect(container?.livenessProbe?.httpGet, name).toMatchObject({ path: "/api/tags", port: 11434 });
+    expect(container?.startupProbe?.httpGet, name).toMatchObject({ path: "/api/health", port: 11434 });
+    expect(container?.livenessProbe?.httpGet, name).toMatchObject({ path: "/health", port: 11434 });
     expect(pod?.tolerations, name).toEqual(
       ["not-ready", "unreachable"].map((state) => ({
         key: `node.kubernetes.io/${state}`,
@@ -280,6 +280,7 @@ test("runs Ollama by its pinned image, pulls first, and asks it to load before i
       Array(2).fill("docker.io/ollama/ollama:0.17.1"),
     );
     expect(container?.readinessProbe?.exec?.command.at(-1)).toContain('ollama run "$MODEL_NAME" ""');
+    expect(container?.livenessProbe?.httpGet).toMatchObject({ path: "/api/tags", port: 11434 });
     expect(container?.env).toContainEqual({ name: "OLLAMA_MODELS", value: `/models/${name}` });
     expect(pod?.initContainers?.[0]?.args?.[0]).toContain("PARAMETER num_thread 1");
     expect(pod?.initContainers?.[0]?.resources).toEqual(container?.resources);
@@ -332,7 +333,7 @@ test.each<[string, Partial<EnsembleArgs>, RegExp]>([
   [
     "a model",
     { members: { llama: { model: "gpt:9b" } } },
-    /want one of granite4:350m, llama3.2:1b.*give all its resources too[\s\S]*at members.llama.model/,
+    /want one of granite4:350m, llama3.2:1b.*give its sizeBytes or all its resources too[\s\S]*at members.llama.model/,
   ],
   [
     "a limit",

@@ -1,11 +1,17 @@
 import { expect, test } from "vitest";
 import type { EnsembleArgs } from "../../../components/index.ts";
-import { parseEnsembleConfig } from "../../../runtime/contracts/index.ts";
+import { CATALOGUE, parseEnsembleConfig } from "../../../runtime/contracts/index.ts";
 import type { RecordedGraph } from "../../support/graph.ts";
 import { build, deployments } from "./build.ts";
 
-test("lets only the orchestrator reach the models, before any of them runs", async () => {
-  const { graph } = await build();
+test.each([
+  ["scripted", 11434, []],
+  ["llama", 11434, [{ ports: [{ port: 443, protocol: "TCP" }] }]],
+  ["ollama", 11434, [{ ports: [{ port: 443, protocol: "TCP" }] }]],
+  ["vllm", 8000, [{ ports: [{ port: 443, protocol: "TCP" }] }]],
+] as const)("%s: lets only the orchestrator reach the models, before any of them runs", async (backend, port, downloads) => {
+  const members = Object.fromEntries(CATALOGUE.map(({ name }) => [name, { source: "org/name", gpu: {} }]));
+  const { graph } = await build({ backend, ...(backend === "vllm" ? { members } : {}) });
   const policies = graph.ofType("kubernetes:networking.k8s.io/v1:NetworkPolicy");
   const models = graph.named("opus-policy-models-only-from-orchestrator");
   expect(models.inputs["spec"]).toEqual({
@@ -18,7 +24,7 @@ test("lets only the orchestrator reach the models, before any of them runs", asy
             podSelector: { matchLabels: { ensemble: "opus-ai-system", "app.kubernetes.io/component": "orchestrator" } },
           },
         ],
-        ports: [{ port: 11434, protocol: "TCP" }],
+        ports: [{ port, protocol: "TCP" }],
       },
     ],
     egress: [
@@ -28,13 +34,37 @@ test("lets only the orchestrator reach the models, before any of them runs", asy
           { port: 53, protocol: "TCP" },
         ],
       }),
+      ...downloads,
     ],
   });
+  expect(JSON.stringify(graph.named("opus-policy-orchestrator").inputs["spec"])).toContain(
+    `{"ports":[{"port":${port},"protocol":"TCP"}],"to":[{"podSelector":{"matchLabels":{"app.kubernetes.io/component":"model"`,
+  );
+  // Nothing but its Service leads to a model, and that is inside the cluster only.
+  const services = graph.ofType("kubernetes:core/v1:Service").map(({ inputs }) => inputs["spec"] as { type: string });
+  expect(services.map(({ type }) => type).filter((type) => type !== "ClusterIP")).toEqual([]);
   for (const deployment of graph.ofType("kubernetes:apps/v1:Deployment")) {
     expect(deployment.options.dependsOn, deployment.name).toEqual(
       expect.arrayContaining(policies.map((policy) => policy.urn)),
     );
   }
+});
+
+test("lets what fills the store go to where the weights are, and nobody come to it", async () => {
+  const digest = "c4".repeat(32);
+  const source = "http://192.168.1.1:8480/models/a.gguf";
+  const members = Object.fromEntries(CATALOGUE.map(({ name }) => [name, { source, digest }]));
+  const { graph } = await build({ members });
+  const there = { to: [{ ipBlock: { cidr: "192.168.1.1/32" } }], ports: [{ port: 8480, protocol: "TCP" }] };
+  expect(graph.named("opus-policy-weights").inputs["spec"]).toEqual({
+    podSelector: { matchLabels: { ensemble: "opus-ai-system", "app.kubernetes.io/component": "weights" } },
+    policyTypes: ["Ingress", "Egress"],
+    ingress: [],
+    egress: [expect.anything(), there],
+  });
+  expect(graph.named("opus-policy-models-only-from-orchestrator").inputs["spec"]).toMatchObject({
+    egress: [{}, there],
+  });
 });
 
 test("opens the service to named ranges, or to all when its type says so", async () => {
@@ -59,7 +89,7 @@ test("says who may ask: port-forwards alone, everyone in the seed's profile, or 
     return {
       access: parseEnsembleConfig(data["ensemble.yaml"] ?? "").access,
       volume: pod?.volumes.find((entry) => entry.name === "keys"),
-      mounts: JSON.stringify(pod?.containers[0]),
+      mounts: pod?.containers[0].volumeMounts,
     };
   };
   const plain = await accessOf({});
@@ -78,7 +108,7 @@ test("says who may ask: port-forwards alone, everyone in the seed's profile, or 
     trustedProxies: ["10.42.0.0/16"],
   });
   // The folder and not the file alone: a single file would never be renewed.
-  expect(keyed.mounts).toContain('{"mountPath":"/etc/gorkheavy-keys","name":"keys","readOnly":true}');
+  expect(keyed.mounts).toContainEqual({ mountPath: "/etc/gorkheavy-keys", name: "keys", readOnly: true });
   expect(keyed.volume).toEqual({ name: "keys", secret: { secretName: "clients", defaultMode: 0o440 } });
 
   await expect(build({ access: { keysSecret: "" } })).rejects.toThrow(/keysSecret/);

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { renderWaitScript } from "../../../components/ensemble/wait.ts";
-import { renderPullScript } from "../../../components/models/backend.ts";
+import { renderPullScript } from "../../../components/models/ollama-container.ts";
 
 const cleanups: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -78,7 +78,7 @@ async function fakeOllama(): Promise<{ dir: string; calls: () => Promise<string[
   const lines = [
     "#!/bin/sh",
     'echo "$*" >> "$LOG"',
-    'case "$1" in serve) exec sleep 30;; show) test -e "$OLLAMA_MODELS/have";; pull) test ! -e "$OLLAMA_MODELS/offline";; esac',
+    'case "$1" in serve) exec sleep 30;; show) test "$2" = --modelfile && echo "FROM /models/blobs/sha256-$(cat "$OLLAMA_MODELS/have")" || test -e "$OLLAMA_MODELS/have";; pull) test ! -e "$OLLAMA_MODELS/offline";; esac',
   ];
   await writeFile(join(dir, "ollama"), lines.join("\n"));
   await chmod(join(dir, "ollama"), 0o755);
@@ -116,6 +116,28 @@ test("asks no registry for a model that is there", async () => {
   const { code } = await run("sh", ["-c", renderPullScript(undefined)], env);
   expect(code).toBe(0);
   expect(await calls()).toEqual(["show llama3.2:1b", "create llama3.2:1b -f /tmp/Modelfile"]);
+});
+
+test("takes weights of the digest that they are pinned to, and lets others go", async () => {
+  const { dir, calls, env } = await fakeOllama();
+  const [good, other] = ["a".repeat(64), "b".repeat(64)];
+  await run("mkdir", ["-p", join(dir, "models")]);
+  await writeFile(join(dir, "models", "have"), good);
+  const pinned = { ...env, MODEL_DIGEST: good };
+  expect((await run("sh", ["-c", renderPullScript(1, true)], pinned)).code).toBe(0);
+  expect(await calls()).toContain("create llama3.2:1b -f /tmp/Modelfile");
+
+  await writeFile(join(dir, "log"), "");
+  await writeFile(join(dir, "models", "have"), other);
+  const { code, stderr } = await run("sh", ["-c", renderPullScript(1, true)], pinned);
+  expect(code).toBe(1);
+  expect(stderr).toContain(`llama3.2:1b has other weights than sha256:${good}:\nFROM /models/blobs/sha256-${other}`);
+  expect(await calls()).toEqual([
+    "show llama3.2:1b",
+    "show --modelfile llama3.2:1b",
+    "show --modelfile llama3.2:1b",
+    "rm llama3.2:1b",
+  ]);
 });
 
 test("fails when the pull fails, so that the pod tries again", async () => {

@@ -153,7 +153,27 @@ test.each<[string, [string, unknown][], RegExp]>([
   [
     "an unknown model",
     [["ensemble.members", { llama: { model: "gpt:9b" } }]],
-    /^gorkheavy:settings\.ensemble\.members\.llama\.model: got "gpt:9b", want one of granite4:350m, .*; for another model give all its resources too$/,
+    /^gorkheavy:settings\.ensemble\.members\.llama\.model: got "gpt:9b", want one of granite4:350m, .*; for another model give its sizeBytes or all its resources too$/,
+  ],
+  [
+    "half a digest",
+    [["ensemble.members", { llama: { digest: "c4c4" } }]],
+    /^gorkheavy:settings\.ensemble\.members\.llama\.digest: got "c4c4", want 64 lower-case hexadecimal digits/,
+  ],
+  [
+    "an old Ollama",
+    [["ensemble.ollamaImage", "docker.io/ollama/ollama:0.16.0"]],
+    /^gorkheavy:settings\.ensemble\.ollamaImage: got "docker.*release 0\.16\.0 is too old; want a tag of 0\.17\.1 or newer.*CVE-2026-7482/,
+  ],
+  [
+    "weights larger than their limit",
+    [["ensemble.members", { llama: { sizeBytes: 3e9 } }]],
+    /^gorkheavy:settings\.ensemble\.members\.llama\.resources\.limits\.memoryMib: got nothing, the weights have 2862Mi/,
+  ],
+  [
+    "a store of a kind that is none",
+    [["ensemble.store", { kind: "cloud" }]],
+    /^gorkheavy:settings\.ensemble\.store\.kind: got "cloud"/,
   ],
   [
     "a limit below its request",
