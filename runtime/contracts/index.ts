@@ -1,6 +1,7 @@
 export * from "./access-config.ts";
 export * from "./cache-config.ts";
 export * from "./catalogue.ts";
+export * from "./engine-api.ts";
 export * from "./ensemble-config.ts";
 export * from "./errors.ts";
 export * from "./native.ts";

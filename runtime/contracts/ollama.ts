@@ -17,6 +17,13 @@ export const OllamaOptions = z.looseObject({
   num_predict: z.number().int().optional(),
   num_thread: z.number().int().positive().optional(),
   temperature: z.number().nonnegative().optional(),
+  top_k: z.number().int().optional(),
+  top_p: z.number().min(0).max(1).optional(),
+  min_p: z.number().min(0).max(1).optional(),
+  repeat_penalty: z.number().positive().optional(),
+  repeat_last_n: z.number().int().min(-1).optional(),
+  presence_penalty: z.number().optional(),
+  frequency_penalty: z.number().optional(),
   seed: z.number().int().optional(),
   stop: z.union([z.string(), z.array(z.string())]).optional(),
 });
@@ -25,6 +32,9 @@ export type OllamaOptions = z.output<typeof OllamaOptions>;
 
 /** `"json"` or a JSON schema that the answer must satisfy. */
 const Format = z.union([z.literal(""), z.literal("json"), z.record(z.string(), z.unknown())]);
+
+/** Whether the probability of each written token is told, and of how many others that could have stood there. */
+const Logprobs = { logprobs: z.boolean().nullish(), top_logprobs: z.number().int().min(0).max(20).nullish() };
 
 /** One message of a chat. */
 export const OllamaMessage = z.looseObject({
@@ -52,6 +62,7 @@ export const OllamaGenerateRequest = z.looseObject({
   think: z.union([z.boolean(), z.string()]).nullish(),
   keep_alive: KeepAlive.nullish(),
   options: OllamaOptions.nullish(),
+  ...Logprobs,
 });
 /** `POST /api/generate`. */
 export type OllamaGenerateRequest = z.output<typeof OllamaGenerateRequest>;
@@ -66,6 +77,7 @@ export const OllamaChatRequest = z.looseObject({
   think: z.union([z.boolean(), z.string()]).nullish(),
   keep_alive: KeepAlive.nullish(),
   options: OllamaOptions.nullish(),
+  ...Logprobs,
 });
 /** `POST /api/chat`. */
 export type OllamaChatRequest = z.output<typeof OllamaChatRequest>;
@@ -187,8 +199,21 @@ export const OllamaPullProgress = z.looseObject({
 /** One line of a streamed `/api/pull`. */
 export type OllamaPullProgress = z.output<typeof OllamaPullProgress>;
 
-/** `POST /api/embed`. */
+/** `POST /api/embed`. An absent or empty input only loads the model. */
 export const OllamaEmbedRequest = z.looseObject({
   model: z.string().min(1),
-  input: z.union([z.string(), z.array(z.string())]),
+  input: z.union([z.string(), z.array(z.string())]).nullish(),
+  /** Whether what is longer than the window is cut; refused otherwise. @default true */
+  truncate: z.boolean().nullish(),
+  /** Takes so many numbers from the front of each vector. */
+  dimensions: Count.nullish(),
+  keep_alive: KeepAlive.nullish(),
+  options: OllamaOptions.nullish(),
+});
+
+/** `POST /api/embeddings`, which `/api/embed` has replaced. */
+export const OllamaEmbeddingsRequest = z.looseObject({
+  model: z.string().min(1),
+  prompt: z.string().nullish(),
+  keep_alive: KeepAlive.nullish(),
 });

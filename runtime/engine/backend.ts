@@ -16,8 +16,25 @@ export interface GenerateRequest {
   /** Context window, tokens. Absent: the backend's default. */
   numCtx?: number;
   numThread?: number;
+  /** 0 always takes the likeliest token. Absent: as the backend has it. */
   temperature?: number;
+  /** How many of the likeliest tokens are chosen from; 0 is all of them. */
+  topK?: number;
+  /** Chooses from the likeliest tokens that together have this probability, above 0 to 1. */
+  topP?: number;
+  /** Chooses from tokens at least so likely as this share of the likeliest one's probability, 0 to 1. */
+  minP?: number;
+  /** Divides the weight of tokens that were written lately; 1 does nothing. */
+  repeatPenalty?: number;
+  /** Tokens back that the three penalties look at; -1 is the whole window. */
+  repeatLastTokens?: number;
+  /** Taken from the weight of tokens that were written lately, once; -2 to 2. */
+  presencePenalty?: number;
+  /** Taken from it as often as they were written; -2 to 2. */
+  frequencyPenalty?: number;
   seed?: number;
+  /** The words of the messages are the prompt as it is, with the marks of the model's own; no template is laid around them. */
+  raw?: boolean;
   /** Texts at which the answer ends; they are not part of it. */
   stop?: readonly string[];
   /**
@@ -66,6 +83,14 @@ export interface GeneratePiece {
   };
 }
 
+/** Vectors of some texts. */
+export interface Embeddings {
+  /** In the order of the texts, of the length that the model gives them. */
+  vectors: number[][];
+  /** Tokens of all texts together. */
+  promptTokens: number;
+}
+
 /** A model in memory. */
 export interface LoadedModel {
   /** Memory that it takes, bytes. */
@@ -74,8 +99,11 @@ export interface LoadedModel {
   readonly gone?: Promise<string>;
   /** Streams an answer. Aborting the signal stops the work at the next token. */
   generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GeneratePiece>;
-  /** One vector a text, in order. Absent where the model cannot. */
-  embed?(texts: readonly string[], signal: AbortSignal): Promise<number[][]>;
+  /**
+   * One vector a text. Absent where the model cannot.
+   * @param truncate cuts texts that are longer than the window; without it they are refused with invalid_request
+   */
+  embed?(texts: readonly string[], signal: AbortSignal, truncate?: boolean): Promise<Embeddings>;
   unload(): Promise<void>;
 }
 

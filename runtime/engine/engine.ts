@@ -60,6 +60,11 @@ export class Engine {
       this.lifecycle.apply(reason);
   }
 
+  /** Where its APIs say what they did not foresee. */
+  get log(): Logger {
+    return this.#log;
+  }
+
   /** Whether it is stopping; it then is not ready any more. */
   get draining(): boolean {
     return this.#draining;
@@ -121,14 +126,17 @@ export class Engine {
     this.#log.info({ model, reason, promptTokens, answerTokens, ...times }, "generated");
   }
 
-  /** @param header the `authorization` header. @throws Fault unauthorized without a token, forbidden with another */
+  /** @param header the `authorization` header. @throws Fault unauthorized without one, forbidden with another token or where there is none to show */
   requireAdmin(header: string | undefined): void {
+    if (this.#adminToken === undefined)
+      throw new Fault("forbidden", "nobody may change this engine: it was started without GORKHEAVY_ADMIN_TOKEN");
     if (header === undefined)
-      throw new Fault("unauthorized", "this changes the engine: want authorization: Bearer <admin token>");
-    const given = header.replace(/^Bearer\s+/i, "");
-    if (this.#adminToken === undefined || !isSecretOf(given, this.#adminToken)) {
-      throw new Fault("forbidden", "the admin token is wrong, or this engine has none (GORKHEAVY_ADMIN_TOKEN)");
-    }
+      throw new Fault("unauthorized", "this changes the engine: want authorization: Bearer <admin token>", {
+        headers: { "www-authenticate": "Bearer" },
+      });
+    const [, token] = /^Bearer +(\S+)$/i.exec(header.trim()) ?? [];
+    if (token === undefined || !isSecretOf(token, this.#adminToken))
+      throw new Fault("forbidden", "the admin token is wrong; want authorization: Bearer <GORKHEAVY_ADMIN_TOKEN>");
   }
 
   /** Frees everything. */

@@ -1,9 +1,8 @@
-import { Hono } from "hono";
 import { sleep } from "../support/clock.ts";
-import { listen, type Listening } from "../support/listen.ts";
+import { type ClientTimes, listen, type Listening } from "../support/listen.ts";
+import { ModelChanges } from "./api/model-changes.ts";
+import { mainPort, ollamaPort } from "./api/ports.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
-import { healthApi, mainApi } from "./api/health-api.ts";
-import { ollamaApi } from "./api/ollama-api.ts";
 
 /** Where an engine listens. */
 export interface EngineAddress {
@@ -23,23 +22,22 @@ export interface RunningEngine {
   stop(graceMs: number, lameDuckMs?: number): Promise<void>;
 }
 
+/** An upload of weights may take its time, and only whoever has the admin token may send one; what anybody may send is bounded where it is read. */
+const TIMES: ClientTimes = { headMs: 15_000, requestMs: 0 };
+
 /** Starts an engine on its two ports. The ports answer before the models are loaded, and say so. @throws Error when a port cannot be listened on */
 export async function startEngine(options: EngineOptions, address: EngineAddress): Promise<RunningEngine> {
   const engine = new Engine(options);
   await engine.start();
-  const ollamaApp = new Hono().route("/", healthApi(engine)).route("/", ollamaApi(engine));
-  ollamaApp.notFound(
-    () =>
-      new Response(JSON.stringify({ error: "not found" }), {
-        status: 404,
-        headers: { "content-type": "application/json" },
-      }),
+  const changes = new ModelChanges(engine);
+  const { host } = address;
+  const main = await listen(mainPort(engine, changes), host, address.port, undefined, TIMES);
+  const ollama = await listen(ollamaPort(engine), host, address.ollamaPort, undefined, TIMES).catch(
+    async (error: unknown) => {
+      await main.drain(0);
+      throw error;
+    },
   );
-  const main = await listen(mainApi(engine), address.host, address.port);
-  const ollama = await listen(ollamaApp, address.host, address.ollamaPort).catch(async (error: unknown) => {
-    await main.drain(0);
-    throw error;
-  });
   return {
     engine,
     main,
@@ -47,6 +45,7 @@ export async function startEngine(options: EngineOptions, address: EngineAddress
     stop: async (graceMs, lameDuckMs = 0) => {
       engine.drain();
       if (lameDuckMs > 0) await sleep(lameDuckMs);
+      changes.close();
       await Promise.all([main.drain(graceMs), ollama.drain(graceMs)]);
       await engine.close();
     },

@@ -2,14 +2,18 @@ import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { z } from "zod";
 import { Fault, toFault } from "../core/fault.ts";
+import { timer } from "./clock.ts";
 import { keptBody } from "./node-http.ts";
+
+/** Longest wait for a JSON body, ms, where the server itself bounds no request. */
+const MOST_BODY_MS = 60_000;
 
 /** Deepest nesting of a JSON body; more is refused before it is parsed. */
 export const DEEPEST_JSON = 64;
 
 /**
  * Reads and checks a JSON body.
- * @throws Fault body_too_large, unsupported_media_type, invalid_request (malformed, too deep, bad UTF-8, or not what the schema says)
+ * @throws Fault body_too_large, body_timeout, unsupported_media_type, invalid_request (malformed, too deep, bad UTF-8, or not what the schema says)
  */
 export async function readJson<S extends z.ZodType>(c: Context, schema: S, mostBytes: number): Promise<z.output<S>> {
   const type = c.req.header("content-type") ?? "";
@@ -48,11 +52,23 @@ async function readText(c: Context, mostBytes: number): Promise<string> {
   if (request.body === null) return "";
   const parts: Uint8Array[] = [];
   let size = 0;
-  for await (const part of request.body as AsyncIterable<Uint8Array>) {
-    size += part.length;
-    if (size > mostBytes) throw tooLarge();
-    parts.push(part);
+  const reader: ReadableStreamDefaultReader<Uint8Array> = request.body.getReader();
+  let late = false;
+  const inTime = timer(MOST_BODY_MS, () => {
+    late = true;
+    void reader.cancel();
+  });
+  try {
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      size += part.value.length;
+      if (size > mostBytes) throw tooLarge();
+      parts.push(part.value);
+    }
+  } finally {
+    inTime();
+    if (size > mostBytes) void reader.cancel();
   }
+  if (late) throw new Fault("body_timeout", `body: not whole after ${MOST_BODY_MS / 1000} seconds`);
   return decode(Buffer.concat(parts));
 }
 

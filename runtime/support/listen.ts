@@ -26,7 +26,7 @@ export interface Listening {
 export interface ClientTimes {
   /** For the head of its request, ms. */
   headMs: number;
-  /** For the whole request, ms. */
+  /** For the whole request, ms; 0 is for ever. */
   requestMs: number;
 }
 

@@ -1,36 +1,34 @@
-import { Hono } from "hono";
-import { Fault } from "../../core/fault.ts";
-import { errorResponse, type Dialect } from "../../support/http.ts";
+import type { Hono } from "hono";
+import type { EngineReadiness } from "../../contracts/engine-api.ts";
 import type { Engine } from "../engine.ts";
-import { retryAfter, type ModelStatus } from "../residency/status.ts";
+import { retryAfter } from "../residency/status.ts";
+import { apiOf } from "./base.ts";
+import { describe } from "./describe.ts";
+import { MAIN_DIALECT } from "./native.ts";
 
-/** Error object of the main API: the native one. */
-export const MAIN_DIALECT: Dialect = {
-  body: (fault) => ({ error: { code: fault.code, message: fault.message, retryable: fault.retryable } }),
-};
-
-/** Health, readiness, models and metrics; served on both ports, so that a pod with one port has its probes. */
+/** Health, readiness and metrics; served on both ports, so that a pod with one port has its probes. Source of the paths: inventory row A128. */
 export function healthApi(engine: Engine): Hono {
-  const app = new Hono();
-  app.onError((error) => errorResponse(error, MAIN_DIALECT));
-  const alive = { status: "ok" };
-  app.get("/health", (c) => c.json({ ...alive, backend: engine.backend.name }));
-  app.get("/api/health", (c) => c.json({ ...alive, backend: engine.backend.name }));
+  const app = apiOf(engine, MAIN_DIALECT);
+  // Alive: the process answers, whatever its models do; a restart would not load them sooner.
+  app.get("/health", () => state(engine, true));
+  // Started: its models are registered and requests are taken; until then nothing listens that could say otherwise.
+  app.get("/api/health", () => state(engine, engine.lifecycle.state !== "Engine_Init"));
   app.get("/models/health", () => readiness(engine));
+  app.get("/dte/health", (c) => {
+    const { state: at } = engine.lifecycle;
+    return c.json({ status: "ok", active: false, state: at, reason: "no cognitive layer is configured" });
+  });
   app.get("/metrics", async (c) =>
     c.text(await engine.metrics.registry.metrics(), 200, { "content-type": engine.metrics.registry.contentType }),
   );
   return app;
 }
 
-/** The main API, port 5000: health and models. */
-export function mainApi(engine: Engine): Hono {
-  const app = new Hono();
-  app.onError((error) => errorResponse(error, MAIN_DIALECT));
-  app.notFound((c) => errorResponse(new Fault("not_found", `no ${c.req.method} ${c.req.path} here`), MAIN_DIALECT));
-  app.route("/", healthApi(engine));
-  app.get("/models", (c) => c.json({ models: engine.residency.list().map(describe) }));
-  return app;
+/** 200 while it goes well; 503 while it stops, so that nobody sends it more. */
+function state(engine: Engine, well: boolean): Response {
+  const { draining, backend, lifecycle } = engine;
+  const status = draining ? "draining" : well ? "ok" : "starting";
+  return json({ status, backend: backend.name, lifecycle: lifecycle.state }, status === "ok" ? undefined : 1);
 }
 
 /** 200 only when every model of this engine is loaded and has produced a token; 503 with Retry-After and the states until then. */
@@ -38,31 +36,18 @@ function readiness(engine: Engine): Response {
   const models = engine.residency.list();
   const ready = models.length > 0 && models.every(({ status }) => status.state === "ready") && !engine.draining;
   const waits = models.filter(({ status }) => status.state === "loading").map(({ status }) => retryAfter(status));
-  const headers = new Headers({ "content-type": "application/json" });
-  if (!ready) headers.set("retry-after", String(Math.max(1, ...waits)));
-  const state = engine.draining
-    ? "draining"
-    : ready
-      ? "ready"
-      : models.some(({ status }) => status.state === "failed")
-        ? "failed"
-        : "loading";
-  return new Response(JSON.stringify({ ready, state, models: models.map(describe) }), {
-    status: ready ? 200 : 503,
-    headers,
-  });
+  const failed = models.some(({ status }) => status.state === "failed");
+  const answer: EngineReadiness = {
+    ready,
+    state: engine.draining ? "draining" : ready ? "ready" : failed ? "failed" : "loading",
+    models: models.map(describe),
+  };
+  return json(answer, ready ? undefined : Math.max(1, ...waits));
 }
 
-function describe(model: ModelStatus): Record<string, unknown> {
-  const { status } = model;
-  return {
-    name: model.name,
-    state: status.state,
-    digest: model.facts?.digest,
-    ...(status.state === "loading" ? { progress: status.progress } : {}),
-    ...(status.state === "failed" ? { reason: status.reason } : {}),
-    ...(status.state === "ready"
-      ? { loadMs: Math.round(status.loadMs), memoryBytes: model.memoryBytes, inFlight: model.inFlight }
-      : {}),
-  };
+/** @param retryAfterSeconds makes it a 503 */
+function json(body: object, retryAfterSeconds: number | undefined): Response {
+  const headers = new Headers({ "content-type": "application/json" });
+  if (retryAfterSeconds !== undefined) headers.set("retry-after", String(retryAfterSeconds));
+  return new Response(JSON.stringify(body), { status: retryAfterSeconds === undefined ? 200 : 503, headers });
 }

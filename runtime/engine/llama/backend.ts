@@ -51,7 +51,7 @@ async function load(
     memoryBytes,
     gone,
     generate: (request, stop) => child.generate(request, stop),
-    embed: (texts, stop) => child.embed(texts, stop),
+    embed: (texts, stop, truncate) => child.embed(texts, stop, truncate),
     unload: () => child.close(),
   };
 }

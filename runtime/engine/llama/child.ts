@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { Fault } from "../../core/fault.ts";
 import { Pipe } from "../../support/pipe.ts";
-import type { GeneratePiece, GenerateRequest } from "../backend.ts";
+import type { Embeddings, GeneratePiece, GenerateRequest } from "../backend.ts";
 import type { WorkerReply, WorkerRequest } from "./protocol.ts";
 
 /** How a model is loaded. */
@@ -24,7 +24,7 @@ const PROGRAM = fileURLToPath(
 /** Answers under way: pieces of a text, or vectors. */
 interface Pending {
   piece?(piece: GeneratePiece): void;
-  vectors?(vectors: number[][]): void;
+  embeddings?(embeddings: Embeddings): void;
   fail(error: Error): void;
 }
 
@@ -135,16 +135,16 @@ export class LlamaChild {
   }
 
   /** One vector a text. @throws Fault model_failed */
-  embed(texts: readonly string[], signal: AbortSignal): Promise<number[][]> {
+  embed(texts: readonly string[], signal: AbortSignal, truncate = false): Promise<Embeddings> {
     const id = ++this.#ids;
-    return new Promise<number[][]>((resolve, reject) => {
+    return new Promise<Embeddings>((resolve, reject) => {
       if (this.#dead !== undefined) {
         reject(this.#fault());
         return;
       }
-      this.#pending.set(id, { vectors: resolve, fail: reject });
+      this.#pending.set(id, { embeddings: resolve, fail: reject });
       signal.addEventListener("abort", () => reject(new Fault("cancelled", "the client went away")), { once: true });
-      this.#send({ kind: "embed", id, texts });
+      this.#send({ kind: "embed", id, texts, truncate });
     }).finally(() => this.#pending.delete(id));
   }
 
@@ -170,8 +170,8 @@ export class LlamaChild {
       case "piece":
         this.#pending.get(reply.id)?.piece?.(reply.piece);
         return;
-      case "vectors":
-        this.#pending.get(reply.id)?.vectors?.(reply.vectors);
+      case "embeddings":
+        this.#pending.get(reply.id)?.embeddings?.(reply.embeddings);
         return;
       case "failed": {
         const error = new Fault(reply.refused ? "invalid_request" : "model_failed", reply.message);

@@ -6,11 +6,12 @@ import {
   type LlamaModel,
   type Token,
 } from "node-llama-cpp";
-import type { GeneratePiece, GenerateRequest } from "../backend.ts";
+import type { Embeddings, GeneratePiece, GenerateRequest } from "../backend.ts";
 import { type Fork, forkOf, labelProbabilities, likeliest } from "./choices.ts";
 import { MOST_TOP_LOGPROBS, TokenLogprobs } from "./logprobs.ts";
 import { ChatPrompt } from "./prompt.ts";
 import { TextPieces } from "./pieces.ts";
+import { samplingOf } from "./sampling.ts";
 import { schemaFlaw } from "./schema.ts";
 import { Slots } from "./slots.ts";
 
@@ -26,6 +27,8 @@ export class Held {
   readonly #slots: Slots<LlamaContextSequence>;
   readonly #prompt: ChatPrompt;
   readonly #threads: number | undefined;
+  /** Longest text that becomes a vector, tokens: as long as an answer's window. */
+  readonly #embeddingTokens: number;
   #embedding: Promise<LlamaEmbeddingContext> | undefined;
 
   constructor(
@@ -37,6 +40,7 @@ export class Held {
     this.#llama = llama;
     this.#model = model;
     this.#threads = threads;
+    this.#embeddingTokens = sequences[0]?.contextSize ?? model.trainContextSize;
     const { metadata } = model.fileInfo;
     const template = metadata.tokenizer.chat_template;
     this.#prompt = new ChatPrompt(template, {
@@ -119,8 +123,7 @@ export class Held {
       [last],
       { probabilities: logprobs !== undefined },
       {
-        temperature: request.temperature ?? 0,
-        ...(request.seed === undefined ? {} : { seed: request.seed }),
+        ...samplingOf(request, () => sequence.contextTokens),
         ...(grammar === undefined ? {} : { grammarEvaluationState: grammar }),
       },
     );
@@ -144,19 +147,33 @@ export class Held {
     yield { text: pieces.end(), ...told(), done: { reason, promptTokens, answerTokens, promptMs, answerMs } };
   }
 
-  async embed(texts: readonly string[]): Promise<number[][]> {
+  /** @throws Refused for a text that is longer than the window, unless it may be cut */
+  async embed(texts: readonly string[], truncate: boolean): Promise<Embeddings> {
     this.#embedding ??= this.#model.createEmbeddingContext({
+      contextSize: this.#embeddingTokens,
       ...(this.#threads === undefined ? {} : { threads: this.#threads }),
     });
     const context = await this.#embedding;
+    // One goes for the end that the library adds, and one stays free, as it wants.
+    const most = this.#embeddingTokens - 2;
     const vectors: number[][] = [];
-    for (const text of texts) vectors.push([...(await context.getEmbeddingFor(text)).vector]);
-    return vectors;
+    let promptTokens = 0;
+    for (const [at, text] of texts.entries()) {
+      const tokens = this.#model.tokenize(text);
+      if (tokens.length > most && !truncate)
+        throw new Refused(`input ${at}: ${tokens.length} tokens, want at most ${most} of this model's window`);
+      const cut = tokens.slice(0, most);
+      promptTokens += cut.length;
+      vectors.push([...(await context.getEmbeddingFor(cut)).vector]);
+    }
+    return { vectors, promptTokens };
   }
 
-  #tokensOf({ messages }: GenerateRequest): Token[] {
+  #tokensOf({ messages, raw }: GenerateRequest): Token[] {
     const { tokens, tokenizer } = this.#model;
-    const parts = this.#prompt.render(messages).flatMap(({ text, marks }) => tokenizer(text, marks));
+    const prompt =
+      raw === true ? messages.map(({ content }) => ({ text: content, marks: true })) : this.#prompt.render(messages);
+    const parts = prompt.flatMap(({ text, marks }) => tokenizer(text, marks));
     const { bos } = tokens;
     return tokens.shouldPrependBosToken && bos !== null && parts[0] !== bos ? [bos, ...parts] : parts;
   }

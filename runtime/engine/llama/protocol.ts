@@ -1,4 +1,4 @@
-import type { GeneratePiece, GenerateRequest } from "../backend.ts";
+import type { Embeddings, GeneratePiece, GenerateRequest } from "../backend.ts";
 
 /** What the engine sends to the child process that holds one model. */
 export type WorkerRequest =
@@ -14,7 +14,7 @@ export type WorkerRequest =
       slots: number;
     }
   | { kind: "generate"; id: number; request: GenerateRequest }
-  | { kind: "embed"; id: number; texts: readonly string[] }
+  | { kind: "embed"; id: number; texts: readonly string[]; truncate: boolean }
   | { kind: "cancel"; id: number };
 
 /** What the child process sends back. */
@@ -28,6 +28,6 @@ export type WorkerReply =
       contextTokens: number;
     }
   | { kind: "piece"; id: number; piece: GeneratePiece }
-  | { kind: "vectors"; id: number; vectors: number[][] }
+  | { kind: "embeddings"; id: number; embeddings: Embeddings }
   /** A request that failed, or the load where there is no `id`. `refused`: the caller's fault. */
   | { kind: "failed"; id?: number; message: string; refused: boolean };

@@ -33,7 +33,8 @@ async function serve(request: Exclude<WorkerRequest, { kind: "load" | "cancel" }
   running.set(request.id, stop);
   try {
     if (held === undefined) throw new Error("no model is loaded");
-    if (request.kind === "embed") send({ kind: "vectors", id: request.id, vectors: await held.embed(request.texts) });
+    if (request.kind === "embed")
+      send({ kind: "embeddings", id: request.id, embeddings: await held.embed(request.texts, request.truncate) });
     else {
       for await (const piece of held.generate(request.request, stop.signal))
         send({ kind: "piece", id: request.id, piece });

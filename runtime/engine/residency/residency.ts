@@ -153,6 +153,14 @@ export class Residency {
     return true;
   }
 
+  /** Takes a name away, and its model out of memory. Does nothing for a name that is not known. */
+  remove(name: string): void {
+    const entry = this.#entries.get(this.resolve(name) ?? name);
+    if (entry === undefined) return;
+    this.#entries.delete(entry.name);
+    void entry.loaded?.unload();
+  }
+
   /** Stops loads and frees all memory. */
   async close(): Promise<void> {
     this.#stop.abort(new Fault("draining", "the engine is stopping"));

@@ -42,15 +42,17 @@ async function say(
   model: LoadedModel,
   request: Partial<GenerateRequest> & { ask: string },
   signal = never,
-): Promise<{ text: string; done: NonNullable<GeneratePiece["done"]> }> {
+): Promise<{ text: string; done: NonNullable<GeneratePiece["done"]>; tokens: string[] }> {
   let text = "";
+  const tokens: string[] = [];
   const { ask, ...rest } = request;
   for await (const piece of model.generate(
     { messages: [{ role: "user", content: ask }], maxTokens: 24, ...rest },
     signal,
   )) {
     text += piece.text;
-    if (piece.done !== undefined) return { text, done: piece.done };
+    tokens.push(...(piece.logprobs ?? []).map(({ token }) => token));
+    if (piece.done !== undefined) return { text, done: piece.done, tokens };
   }
   throw new Error("no last piece");
 }
@@ -187,10 +189,61 @@ describe("a model of llama.cpp", () => {
   );
 
   test(
+    "draws as it is told: the same with a seed, the likeliest alone with top-k 1, none twice under a penalty",
+    async () => {
+      const model = await load();
+      const greedy = await say(model, { ask: "draw" });
+      expect((await say(model, { ask: "draw", temperature: 2, topK: 1 })).text).toBe(greedy.text);
+      const seeded = { ask: "draw", temperature: 3, topK: 0, topP: 1, seed: 5 };
+      const [one, two] = [await say(model, seeded), await say(model, seeded)];
+      expect(one.text).toBe(two.text);
+      expect(one.text).not.toBe(greedy.text);
+      const free = new Set(
+        (await Promise.all([1, 2, 3].map(() => say(model, { ...seeded, seed: -1 })))).map(({ text }) => text),
+      );
+      expect(free.size).toBeGreaterThan(1);
+      const fresh = await say(model, {
+        ask: "draw",
+        topLogprobs: 0,
+        repeatPenalty: 1e6,
+        presencePenalty: 100,
+        repeatLastTokens: -1,
+      });
+      const written = fresh.tokens.filter((token) => token !== "\uFFFD");
+      expect(new Set(written).size).toBe(written.length);
+    },
+    SLOW_MS,
+  );
+
+  test(
+    "takes a raw prompt as it is, with the marks in it",
+    async () => {
+      const model = await load();
+      expect((await say(model, { ask: "abc", raw: true })).done.promptTokens).toBe(3);
+      const chat = await say(model, { ask: "abc" });
+      const whole = await say(model, { ask: "<|user|>abc<|assistant|>", raw: true });
+      expect([whole.text, whole.done.promptTokens]).toEqual([chat.text, 5]);
+    },
+    SLOW_MS,
+  );
+
+  test(
+    "refuses a text that is longer than the window, or cuts it when told to",
+    async () => {
+      const model = await load();
+      await expect(model.embed?.(["x".repeat(600)], never)).rejects.toMatchObject({ code: "invalid_request" });
+      const cut = await model.embed?.(["x".repeat(600)], never, true);
+      expect([cut?.vectors.length, cut?.promptTokens]).toEqual([1, 510]);
+    },
+    SLOW_MS,
+  );
+
+  test(
     "gives a vector for a text",
     async () => {
       const model = await load();
-      const vectors = await model.embed?.(["one", "two", "one"], never);
+      const { vectors, promptTokens } = (await model.embed?.(["one", "two", "one"], never)) ?? {};
+      expect(promptTokens).toBe(9);
       expect(vectors?.map((vector) => vector.length)).toEqual([32, 32, 32]);
       expect(vectors?.[0]).toEqual(vectors?.[2]);
       expect(vectors?.[0]).not.toEqual(vectors?.[1]);
