@@ -2,6 +2,7 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Serv
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
+import { embeddingsOf } from "./mock-embeddings.ts";
 
 /** What a mock does instead of answering. `…-mid` ones come after the first words. */
 export const MOCK_FAULTS = [
@@ -174,6 +175,8 @@ async function answer(
     return void response.writeHead(status, headers).end(body);
   }
   if (call.path === "/api/show") return void json(200, { capabilities: ["completion"], details: { family: model } });
+  const vectors = embeddingsOf(call.path, model, call.body);
+  if (vectors !== undefined) return void json(200, vectors);
   if (!streams) {
     const takesMs = behaviour.prefillMs + behaviour.tokenMs * words.length;
     if (takesMs > 0) await delay(takesMs);
