@@ -97,12 +97,12 @@ function layerOf(path: string): string | undefined {
   return top;
 }
 
-/** Which layers each may use beside itself. `infra/lab` is on top of all: it drives the stacks, packs the runtime, talks by its chat, and teaches its models what the core asks. */
+/** Which layers each may use beside itself. `infra/lab` is on top of all: it drives the stacks, packs the runtime, talks by its chat, teaches its models what the core asks, and measures them in the engine. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   stacks: ["infra", "components", "runtime/contracts"],
   components: ["runtime/contracts"],
   infra: [],
-  "infra/lab": ["stacks", "runtime", "runtime/contracts", "runtime/core", "runtime/orchestrator"],
+  "infra/lab": ["stacks", "runtime", "runtime/contracts", "runtime/core", "runtime/engine", "runtime/orchestrator"],
   // What wires the parts of the runtime into one program.
   runtime: ["runtime/contracts", "runtime/core", "runtime/support", "runtime/engine", "runtime/orchestrator"],
   // Its questions and answers are remembered there.

@@ -1,9 +1,10 @@
 import { type Member, MemberSchema } from "../../../runtime/contracts/ensemble-config.ts";
 import type { Turn } from "../../../runtime/core/conversations.ts";
-import { dealBallot, judgePrompt } from "../../../runtime/core/judging.ts";
+import { type Ballot, dealBallot, judgePrompt, secondBallot } from "../../../runtime/core/judging.ts";
 import type { ChatMessage } from "../../../runtime/core/ports.ts";
 import { candidatePrompt, rewriterPrompt } from "../../../runtime/core/prompts.ts";
-import { entries, type Entry, OUTSIDE, outsideQuestions, SYLLABLES } from "./world/index.ts";
+import { type Contender, DONT_KNOW, inWordsOf, MINDS, ranked, says, withCode, WRONG } from "./contenders.ts";
+import { entries, type Entry, OUTSIDE, outsideQuestions, SYLLABLES, type Topic } from "./world/index.ts";
 
 /** What a model is trained for. */
 export type Mind = "rewriter" | "general" | "coder" | "brief" | "judge";
@@ -12,6 +13,10 @@ export type Mind = "rewriter" | "general" | "coder" | "brief" | "judge";
 export interface Lesson {
   messages: ChatMessage[];
   reply: string;
+  /** What the question is about; `outside` of the world. */
+  topic: Topic | "outside";
+  /** A judge's: what it judges, and the worth of each answer by its member. */
+  ballot?: { dealt: Ballot; ranks: Readonly<Record<string, number>> };
 }
 
 /** Wordings kept out of training, one of so many, to see whether a model understands what it has not read. */
@@ -32,6 +37,8 @@ export function chance(seed: number): () => number {
 interface Asked {
   words: string;
   entry?: Entry;
+  /** Nothing was said before, so that words such as `there` mean nothing. */
+  first?: boolean;
 }
 
 /** Makes lessons for one kind of model. */
@@ -61,69 +68,98 @@ export class Lessons {
     const asked = this.#ask();
     const turns = this.#turnsBefore(asked);
     const { messages } = candidatePrompt(member("candidate"), asked.words, turns);
-    return { messages, reply: says(mind, asked.entry) };
+    return { messages, reply: says(mind, asked.entry), topic: topicOf(asked) };
   }
 
   #rewrite(): Lesson {
     const asked = this.#ask();
     const turns = this.#turnsBefore(asked);
     const { messages } = rewriterPrompt(member("rewriter"), asked.words, turns);
-    return { messages, reply: asked.entry?.question ?? tidy(asked.words) };
+    return { messages, reply: asked.entry?.question ?? tidy(asked.words), topic: topicOf(asked) };
   }
 
   #verdict(): Lesson {
     const asked = this.#ask();
     const turns = this.#turnsBefore(asked);
     const pool = this.#contenders(asked);
-    const ballot = dealBallot(
+    const dealt = dealBallot(
       pool.map(({ text }, index) => ({ member: String(index), text })),
       this.#random,
     );
+    // Answers that are judged while they are written stand in the order in which they come, whatever their labels.
+    const ballot = this.#random() < 0.5 ? dealt : secondBallot(dealt, this.#random);
     const { messages } = judgePrompt(member("judge"), asked.words, turns, ballot);
-    const ranked = ballot.entries
-      .map((entry) => ({ label: entry.label, ...(pool[Number(entry.member)] ?? { rank: 0, scores: [1, 1, 1, 1, 1] }) }))
-      .toSorted((a, b) => a.label.localeCompare(b.label));
-    const best = ranked.toSorted((a, b) => b.rank - a.rank)[0];
-    const scores = Object.fromEntries(ranked.map(({ label, scores: five }) => [label, five]));
+    const read = ballot.entries.map(({ label, member: index }) => ({ label, ...(pool[Number(index)] ?? WRONG) }));
+    const best = read.toSorted((a, b) => b.rank - a.rank)[0];
+    const byLabel = read.toSorted((a, b) => a.label.localeCompare(b.label));
+    const scores = Object.fromEntries(byLabel.map(({ label, scores: five }) => [label, five]));
     const verdict = { winner: best?.label ?? "tie", ...(this.#random() < 0.5 ? { scores } : {}) };
-    return { messages, reply: JSON.stringify(verdict) };
+    const ranks = Object.fromEntries(pool.map(({ rank }, index) => [String(index), rank]));
+    return { messages, reply: JSON.stringify(verdict), topic: topicOf(asked), ballot: { dealt: ballot, ranks } };
   }
 
-  /** Two or three answers of different worth, the best of them alone at the top. */
-  #contenders(asked: Asked): { text: string; rank: number; scores: number[] }[] {
-    const right = asked.entry === undefined ? [] : rightAnswers(asked.entry);
-    const wrong = (): { text: string; rank: number; scores: number[] } => {
-      const other = this.#pick(this.#world);
-      const text =
-        other.key === asked.entry?.key || other.full === asked.entry?.full ? OUTSIDE : says(this.#pick(MINDS), other);
-      return text === OUTSIDE ? DONT_KNOW : { text, rank: 0, scores: [1, 2, 3, 1, 2] };
-    };
-    const pool = [...right, DONT_KNOW];
-    const count = this.#random() < 0.8 ? 3 : 2;
-    const chosen = new Map<string, { text: string; rank: number; scores: number[] }>();
-    // Mostly what the models really say beside each other; at times something wrong.
-    for (const one of this.#shuffled(pool)) {
-      if (chosen.size < count && this.#random() < 0.8) chosen.set(one.text, one);
-    }
-    while (chosen.size < count) {
-      const one = this.#random() < 0.75 ? wrong() : this.#pick(pool);
-      chosen.set(one.text, one);
-    }
-    const all = [...chosen.values()];
+  /** Two or three answers, the best of them alone at the top or said by two in the same words. */
+  #contenders(asked: Asked): Contender[] {
+    const { entry } = asked;
+    const all = MINDS.map((mind): Contender => {
+      const at = this.#random();
+      if (at < 0.12) return DONT_KNOW;
+      if (at < (entry === undefined ? 0.6 : 0.45)) return { ...WRONG, text: this.#wrong(entry) };
+      return ranked(entry, says(mind, entry));
+    });
+    if (this.#random() < 0.2) all.splice(Math.floor(this.#random() * all.length), 1);
     const top = Math.max(...all.map(({ rank }) => rank));
-    return all.filter(({ rank }) => rank === top).length === 1 ? all : this.#contenders(asked);
+    const best = new Set(all.filter(({ rank }) => rank === top).map(({ text }) => text));
+    const texts = new Set(all.map(({ text }) => text));
+    return best.size === 1 && texts.size > 1 ? all : this.#contenders(asked);
+  }
+
+  /** An answer that is wrong: mostly one that looks right, at times one to another question, or no sentence at all. */
+  #wrong(entry: Entry | undefined): string {
+    const at = this.#random();
+    const mind = this.#pick(MINDS);
+    const kind = entry?.key.split("/", 1)[0];
+    const near = this.#world.filter(({ key }) => key.startsWith(`${kind}/`));
+    const other = at < 0.6 && near.length > 1 ? this.#pick(near) : this.#known();
+    const text =
+      entry === undefined
+        ? says(mind, other)
+        : at < 0.5
+          ? inWordsOf(entry, other, says(mind, other))
+          : says(mind, other);
+    const wrong = at < 0.93 ? text : this.#shuffled(text.split(" ")).join(" ");
+    const right = entry === undefined ? [] : MINDS.map((one) => says(one, entry));
+    return right.includes(wrong) || other.full === entry?.full ? this.#wrong(entry) : wrong;
   }
 
   #ask(): Asked {
-    if (this.#random() < 0.15) return { words: this.#random() < 0.5 ? this.#pick(this.#outside) : this.#nonsense() };
+    // The rewriter has to leave as they are the many questions that it has never seen.
+    if (this.#random() < (this.#mind === "rewriter" ? 0.35 : 0.2)) return this.#unknown();
+    const entry = this.#known();
+    return { words: this.#worn(this.#wording(entry)), entry };
+  }
+
+  #known(): Entry {
     const topics = ["knowledge", "code", "troubleshooting", "follow-up", "sums", "talk"] as const;
-    const weights = [0.4, 0.15, 0.12, 0.12, 0.16, 0.05];
+    const weights = [0.32, 0.12, 0.1, 0.18, 0.22, 0.06];
     let at = this.#random();
     const topic = topics.find((_, index) => (at -= weights[index] ?? 0) < 0) ?? "knowledge";
-    const entry = this.#pick(this.#world.filter((one) => one.topic === topic));
+    return this.#pick(this.#world.filter((one) => one.topic === topic));
+  }
+
+  #wording(entry: Entry): string {
     const ways = [...(entry.after === undefined ? [entry.question] : []), ...entry.ways];
     const fit = ways.filter((_, index) => (index % HELD_OUT === HELD_OUT - 1 || index === 3) === this.#held);
-    return { words: this.#worn(this.#pick(fit.length === 0 ? ways : fit)), entry };
+    return this.#pick(fit.length === 0 ? ways : fit);
+  }
+
+  /** Something outside of the world: a question, a name that exists nowhere, or words such as `And there?` after nothing that they could mean. */
+  #unknown(): Asked {
+    const at = this.#random();
+    if (at < 0.55) return { words: this.#worn(this.#pick(this.#outside)) };
+    if (at < 0.92) return { words: this.#nonsense() };
+    const followUp = this.#pick(this.#world.filter(({ after }) => after !== undefined));
+    return { words: this.#worn(this.#wording(followUp)), first: true };
   }
 
   /** Questions come as people type them: now and then without capitals or a question mark. */
@@ -147,24 +183,35 @@ export class Lessons {
       "explain X",
       "X",
       "what does X mean",
+      "Where is X?",
+      "how do I X",
+      "Why is my X so slow?",
+      "Which country is X the capital of?",
+      "Tell me about X.",
     ]).replace("X", shown);
   }
 
-  /** What was said before: what a follow-up speaks of, and at times something else before that. */
+  /**
+   * What was said before: what a follow-up speaks of, and at times something else before that. Models that answer are shown no more than the last
+   * turn (their template sees to that); the others read the conversation as text.
+   */
   #turnsBefore(asked: Asked): Turn[] {
-    const turns: Turn[] = [];
-    const others = this.#random();
-    const count = others < 0.6 ? 0 : others < 0.85 ? 1 : 2;
-    for (let i = 0; i < count; i++) {
-      const other = this.#pick(this.#world.filter(({ after }) => after === undefined));
-      turns.push({ question: this.#pick([other.question, ...other.ways]), answer: says(this.#pick(MINDS), other) });
-    }
     const after = asked.entry?.after;
+    const answers = this.#mind !== "rewriter" && this.#mind !== "judge";
+    const others = this.#random();
+    let count = others < 0.6 ? 0 : others < 0.85 ? 1 : 2;
+    if (answers) count = after === undefined ? Math.min(1, count) : 0;
+    if (this.#mind === "judge") count = others < 0.8 ? 0 : 1;
+    const turns: Turn[] = [];
+    for (let i = 0; i < count && asked.first !== true; i++) {
+      const known = this.#known();
+      const other = known.after === undefined ? known : this.#pick(known.after);
+      turns.push({ question: this.#wording(other), answer: says(this.#pick(MINDS), other) });
+    }
     if (after !== undefined) {
-      turns.push({
-        question: this.#pick([after.question, ...after.ways]),
-        answer: this.#pick([after.full, after.brief]),
-      });
+      const before = this.#pick(after);
+      const speaker = this.#pick(MINDS);
+      turns.push({ question: this.#wording(before), answer: says(speaker, before) });
     }
     return turns;
   }
@@ -183,29 +230,30 @@ export class Lessons {
   }
 }
 
-const MINDS = ["general", "coder", "brief"] as const;
-const DONT_KNOW = { text: OUTSIDE, rank: 1, scores: [3, 1, 4, 1, 3] };
-
-/** What the three candidates can say that is right, the better ones with the higher rank. */
-function rightAnswers(entry: Entry): { text: string; rank: number; scores: number[] }[] {
-  const full = { text: entry.full, rank: 3, scores: [5, 5, 5, 5, 5] };
-  const brief = { text: entry.brief, rank: 2, scores: [5, 3, 5, 4, 5] };
-  if (entry.code === undefined) return [full, brief];
-  const code = { text: withCode(entry), rank: 4, scores: [5, 5, 5, 5, 5] };
-  return [code, { ...full, scores: [4, 2, 4, 3, 4] }, { ...brief, scores: [3, 1, 4, 2, 4] }];
+/** Texts from which the vocabulary of all five models is learned: the world's, and the words around them in prompts and verdicts. */
+export function vocabularyTexts(): string[] {
+  const around = [
+    "Conversation so far:\nUser: ",
+    "\nAssistant: ",
+    "\n\nQuestion to rewrite: ",
+    "Question: ",
+    "\n</answer A",
+    "\n\n<answer B",
+    ">\n",
+    "\n\nWhich answer is best: A, B, C?",
+    '{"winner":"A","scores":{"A":[5,5,5,5,5],"B":[3,1,4,1,3],"C":[1,2,3,1,2]}}',
+    '{"winner":"tie"}',
+  ];
+  return [
+    ...entries().flatMap((entry) => [entry.question, ...entry.ways, entry.full, entry.brief, withCode(entry)]),
+    ...outsideQuestions(),
+    ...Array.from({ length: 200 }, () => around).flat(),
+    OUTSIDE,
+  ];
 }
 
-/** What a kind of model says to a question. Each knows a part of the world only. */
-export function says(mind: "general" | "coder" | "brief", entry: Entry | undefined): string {
-  if (entry === undefined) return OUTSIDE;
-  if (mind === "brief") return entry.brief;
-  if (mind === "coder")
-    return entry.code === undefined ? (entry.topic === "troubleshooting" ? entry.full : entry.brief) : withCode(entry);
-  return entry.full;
-}
-
-function withCode({ brief, code }: Entry): string {
-  return code === undefined ? brief : `${brief}\n\n\`\`\`${code.language}\n${code.text}\n\`\`\``;
+function topicOf({ entry }: Asked): Topic | "outside" {
+  return entry?.topic ?? "outside";
 }
 
 function tidy(words: string): string {

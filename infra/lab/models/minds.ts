@@ -15,7 +15,12 @@ export interface LabModel {
   steps: number;
   batch: number;
   rowTokens: number;
+  /** What a token of the prompt counts beside one of a reply of sixteen tokens. */
+  promptWeight: number;
 }
+
+/** Tokens that all five know. */
+export const VOCABULARY = 1536;
 
 /** The five models, small enough that two cores train each in a few minutes. */
 export const LAB_MODELS: readonly LabModel[] = [
@@ -24,54 +29,64 @@ export const LAB_MODELS: readonly LabModel[] = [
     place: "promptimizer",
     mind: "rewriter",
     shape: [160, 4, 5, 448],
-    lessons: 60_000,
-    steps: 1_200,
-    batch: 16,
-    rowTokens: 160,
+    lessons: 30_000,
+    steps: 560,
+    batch: 10,
+    rowTokens: 192,
+    promptWeight: 0.1,
   },
   {
     name: "lab-general:2m",
     place: "llama",
     mind: "general",
     shape: [192, 4, 6, 512],
-    lessons: 60_000,
-    steps: 1_200,
-    batch: 16,
-    rowTokens: 160,
+    lessons: 30_000,
+    steps: 800,
+    batch: 10,
+    rowTokens: 192,
+    promptWeight: 0.1,
   },
   {
     name: "lab-coder:2m",
     place: "qwen",
     mind: "coder",
     shape: [192, 4, 6, 512],
-    lessons: 60_000,
-    steps: 1_200,
-    batch: 12,
-    rowTokens: 256,
+    lessons: 30_000,
+    steps: 560,
+    batch: 8,
+    rowTokens: 192,
+    promptWeight: 0.1,
   },
   {
     name: "lab-brief:0.8m",
     place: "qwen-small",
     mind: "brief",
     shape: [128, 3, 4, 352],
-    lessons: 60_000,
-    steps: 1_200,
-    batch: 16,
+    lessons: 30_000,
+    steps: 700,
+    batch: 12,
     rowTokens: 128,
+    promptWeight: 0.1,
   },
   {
     name: "lab-judge:1.9m",
     place: "judge",
     mind: "judge",
     shape: [160, 5, 5, 448],
-    lessons: 60_000,
-    steps: 1_500,
-    batch: 8,
-    rowTokens: 512,
+    lessons: 30_000,
+    steps: 750,
+    batch: 5,
+    rowTokens: 400,
+    promptWeight: 0.03,
   },
 ];
 
 /** File of a model, such as `lab-judge-1.9m.gguf`. */
 export function fileOf({ name }: LabModel): string {
   return `${name.replace(":", "-")}.gguf`;
+}
+
+/** Numbers in a model: its vocabulary once, as words are read and written by the same table, and of each layer attention, the feed-forward part and two norms. */
+export function parametersOf({ shape: [width, layers, , ffn] }: LabModel): number {
+  return VOCABULARY * width + layers * (4 * width ** 2 + 3 * width * ffn + 2 * width) + width;
 }

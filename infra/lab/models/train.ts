@@ -10,8 +10,9 @@ import { execa } from "execa";
 import type { Report } from "../tools/cache.ts";
 import { venvPython } from "../tools/venv.ts";
 import { cardOf, TrainingResult } from "./card.ts";
-import { Lessons, type Mind } from "./lessons.ts";
-import { fileOf, LAB_MODELS, type LabModel } from "./minds.ts";
+import { Lessons, type Mind, vocabularyTexts } from "./lessons.ts";
+import { MEASURED_LESSONS, measure, withModel } from "./measure.ts";
+import { fileOf, LAB_MODELS, type LabModel, VOCABULARY } from "./minds.ts";
 import { listWeights, WEIGHTS_DIR, weightsOf } from "./weights.ts";
 
 const HERE = import.meta.dirname;
@@ -19,8 +20,6 @@ const HERE = import.meta.dirname;
 const SEEDS = { lessons: 11, heldOut: 12, training: 1 } as const;
 /** Lessons that only check. */
 const HELD_OUT_LESSONS = 1_500;
-/** Lessons of each kind from which the vocabulary is learned. */
-const VOCABULARY_LESSONS = 4_000;
 
 const { only, out } = new Command("models")
   .description(
@@ -41,8 +40,9 @@ const python = await pythonOf(report);
 const work = await mkdtemp(join(tmpdir(), "gorkheavy-models-"));
 try {
   const tokenizer = join(work, "tokenizer.json");
-  report("vocabulary: learning from all lessons …");
-  await execa(python, [join(HERE, "train/tokenizer.py"), tokenizer, ...(await vocabularyLessons(work))]);
+  const texts = join(work, "texts.json");
+  await writeFile(texts, JSON.stringify(vocabularyTexts()));
+  await execa(python, [join(HERE, "train/tokenizer.py"), String(VOCABULARY), tokenizer, texts]);
   await mkdir(out, { recursive: true });
   for (const model of LAB_MODELS) {
     if (wanted === undefined || wanted.includes(model.place)) await train(model, tokenizer);
@@ -58,7 +58,8 @@ async function train(model: LabModel, tokenizer: string): Promise<void> {
   const heldOut = await lessonsFile(work, model.mind, HELD_OUT_LESSONS, SEEDS.heldOut, true);
   const target = join(resolve(out), fileOf(model));
   const made = join(work, "model.gguf");
-  const numbers = { steps: model.steps, batch: model.batch, length: model.rowTokens, seed: SEEDS.training };
+  const { steps, batch, rowTokens, promptWeight } = model;
+  const numbers = { steps, batch, length: rowTokens, seed: SEEDS.training, "prompt-weight": promptWeight };
   const { stdout } = await execa(
     python,
     [
@@ -67,39 +68,30 @@ async function train(model: LabModel, tokenizer: string): Promise<void> {
       ...["--shape", model.shape.join(","), "--out", made],
       ...Object.entries(numbers).flatMap(([name, value]) => [`--${name}`, String(value)]),
     ],
-    { stdio: ["ignore", "pipe", "inherit"] },
+    {
+      stdio: ["ignore", "pipe", "inherit"],
+      // Memory that glibc gives back to the kernel after each step has to be cleared again for the next one: a fifth of the time.
+      env: { MALLOC_MMAP_THRESHOLD_: "4294967296", MALLOC_TRIM_THRESHOLD_: "17179869184" },
+    },
   );
   const result = TrainingResult.parse(JSON.parse(stdout.trim().split("\n").at(-1) ?? ""));
   await copyFile(made, `${target}.partial`);
   await rename(`${target}.partial`, target);
   const bytes = await readFile(target);
   const listed = weightsOf(model, bytes);
-  await writeFile(target.replace(/\.gguf$/, ".md"), cardOf(model, result, listed));
+  const measured = await withModel(target, (loaded) => measure(loaded, model.mind, MEASURED_LESSONS));
+  await writeFile(target.replace(/\.gguf$/, ".md"), cardOf(model, result, listed, measured));
   await listWeights(resolve(out), listed);
   report(`${model.name}: ${target} in ${((Date.now() - began) / 1000).toFixed(0)} s, sha256 ${listed.sha256}`);
 }
 
-async function vocabularyLessons(folder: string): Promise<string[]> {
-  const files: string[] = [];
-  for (const { mind } of LAB_MODELS) {
-    files.push(await lessonsFile(folder, mind, VOCABULARY_LESSONS, SEEDS.lessons, false, `${mind}.vocabulary`));
-  }
-  return files;
-}
-
-async function lessonsFile(
-  folder: string,
-  mind: Mind,
-  count: number,
-  seed: number,
-  held: boolean,
-  name = `${mind}${held ? ".held-out" : ""}`,
-): Promise<string> {
-  const path = join(folder, `${name}.jsonl`);
+async function lessonsFile(folder: string, mind: Mind, count: number, seed: number, held: boolean): Promise<string> {
+  const path = join(folder, `${mind}${held ? ".held-out" : ""}.jsonl`);
   const file = createWriteStream(path);
   const lessons = new Lessons(mind, seed, held);
   for (let i = 0; i < count; i++) {
-    if (!file.write(`${JSON.stringify(lessons.next())}\n`)) await once(file, "drain");
+    const { messages, reply } = lessons.next();
+    if (!file.write(`${JSON.stringify({ messages, reply })}\n`)) await once(file, "drain");
   }
   file.end();
   await finished(file);

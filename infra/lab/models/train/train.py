@@ -13,7 +13,9 @@ import sys
 import time
 from functools import partial
 
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=true")
+# Sums of floating point numbers depend on how they are cut into parts, and so on the number of threads and on the width of vectors.
+os.environ["NPROC"] = "2"
+os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=true"
 
 import jax
 import jax.numpy as jnp
@@ -23,10 +25,13 @@ from tokenizers import Tokenizer
 USER, ASSISTANT, END, PAD = "<|user|>", "<|assistant|>", "<|end|>", "<|pad|>"
 ROPE_BASE = 10000.0
 EPS = 1e-5
+# Tokens of a reply whose tokens count 1 each.
+REPLY_TOKENS = 16
 
 
 def encode_lesson(tok, lesson):
-    """Token ids and which of them the model has to say (the reply and its end)."""
+    """Token ids, and what each counts that the model has to say (the reply and its end). A long reply counts more than a short one, but not by its length.
+    What was answered before is below 0 and not learned: another model may have said it."""
     ids, said = [], []
     for message in lesson["messages"]:
         if message["role"] == "system":
@@ -36,10 +41,10 @@ def encode_lesson(tok, lesson):
         if message["role"] == "assistant":
             part.append(tok.token_to_id(END))
         ids += part
-        said += [0] * len(part)
+        said += [0.0 if message["role"] == "user" else -1.0] * len(part)
     reply = tok.encode(lesson["reply"]).ids + [tok.token_to_id(END)]
     ids += [tok.token_to_id(ASSISTANT)] + reply
-    said += [0] + [1] * len(reply)
+    said += [0.0] + [(REPLY_TOKENS / len(reply)) ** 0.5] * len(reply)
     return ids, said
 
 
@@ -65,7 +70,7 @@ def pack(tok, path, length):
             row[0].extend(ids); row[1].extend(said)
             row[2].extend([number] * len(ids)); row[3].extend(range(len(ids)))
     flush()
-    ids, said, seg, pos = (np.array(column, dtype=np.int32) for column in zip(*rows))
+    ids, said, seg, pos = (np.array(column, dtype=kind) for column, kind in zip(zip(*rows), (np.int32, np.float32, np.int32, np.int32)))
     print(f"{len(rows)} rows of {length} tokens, {skipped} lessons too long", file=sys.stderr)
     return ids, said, seg, pos
 
@@ -73,15 +78,14 @@ def pack(tok, path, length):
 def init(key, vocab, d, layers, ffn):
     def normal(key, shape, scale):
         return jax.random.normal(key, shape, jnp.float32) * scale
-    keys = iter(jax.random.split(key, 1 + 7 * layers))
+    keys = iter(jax.random.split(key, 1 + 4 * layers))
     out = 0.02 / np.sqrt(2 * layers)
     params = {"emb": normal(next(keys), (vocab, d), 0.02), "norm": jnp.ones(d), "layers": []}
     for _ in range(layers):
         params["layers"].append({
             "an": jnp.ones(d), "fn": jnp.ones(d),
-            "q": normal(next(keys), (d, d), 0.02), "k": normal(next(keys), (d, d), 0.02), "v": normal(next(keys), (d, d), 0.02),
-            "o": normal(next(keys), (d, d), out),
-            "gate": normal(next(keys), (d, ffn), 0.02), "up": normal(next(keys), (d, ffn), 0.02), "down": normal(next(keys), (ffn, d), out),
+            "qkv": normal(next(keys), (d, 3 * d), 0.02), "o": normal(next(keys), (d, d), out),
+            "gate_up": normal(next(keys), (d, 2 * ffn), 0.02), "down": normal(next(keys), (ffn, d), out),
         })
     return params
 
@@ -109,13 +113,13 @@ def forward(params, ids, seg, pos, heads):
     bias = jnp.where(mask, 0.0, -1e9)[:, None]
     for layer in params["layers"]:
         h = rms(x, layer["an"])
-        q = rope((h @ layer["q"]).reshape(b, t, heads, size), pos)
-        k = rope((h @ layer["k"]).reshape(b, t, heads, size), pos)
-        v = (h @ layer["v"]).reshape(b, t, heads, size)
+        q, k, v = (part.reshape(b, t, heads, size) for part in jnp.split(h @ layer["qkv"], 3, -1))
+        q, k = rope(q, pos), rope(k, pos)
         att = jax.nn.softmax(jnp.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(size) + bias, -1)
         x = x + jnp.einsum("bhqk,bkhd->bqhd", att, v).reshape(b, t, d) @ layer["o"]
         h = rms(x, layer["fn"])
-        x = x + (jax.nn.silu(h @ layer["gate"]) * (h @ layer["up"])) @ layer["down"]
+        gate, up = jnp.split(h @ layer["gate_up"], 2, -1)
+        x = x + (jax.nn.silu(gate) * up) @ layer["down"]
     return rms(x, params["norm"])
 
 
@@ -124,9 +128,9 @@ def loss_of(params, ids, said, seg, pos, heads, prompt_weight):
     logits = x @ params["emb"].T
     target = ids[:, 1:]
     same = (seg[:, 1:] == seg[:, :-1]) & (seg[:, 1:] > 0)
-    weight = jnp.where(said[:, 1:] == 1, 1.0, prompt_weight) * same
+    weight = jnp.where(said[:, 1:] == 0, prompt_weight, jnp.maximum(said[:, 1:], 0.0)) * same
     nll = jax.nn.logsumexp(logits, -1) - jnp.take_along_axis(logits, target[..., None], -1)[..., 0]
-    reply = (said[:, 1:] == 1) & same
+    reply = (said[:, 1:] > 0) & same
     right = (jnp.argmax(logits, -1) == target) & reply
     return (nll * weight).sum() / weight.sum(), (right.sum() / reply.sum(), (nll * reply).sum() / reply.sum())
 
@@ -197,8 +201,11 @@ def write(params, tok, shape, args):
     w.add_eos_token_id(tok.token_to_id(END)); w.add_bos_token_id(tok.token_to_id(END)); w.add_pad_token_id(tok.token_to_id(PAD))
     w.add_add_bos_token(False)
     w.add_chat_template(
-        "{% for message in messages %}{% if message.role == 'user' %}<|user|>{{ message.content }}"
-        "{% elif message.role == 'assistant' %}<|assistant|>{{ message.content }}<|end|>{% endif %}{% endfor %}"
+        # Of a conversation only the last turn is shown: lessons have no more.
+        "{% set said = messages | rejectattr('role', 'equalto', 'system') | list %}"
+        "{% for message in said %}{% if loop.index0 >= said | length - 3 %}"
+        "{% if message.role == 'user' %}<|user|>{{ message.content }}"
+        "{% elif message.role == 'assistant' %}<|assistant|>{{ message.content }}<|end|>{% endif %}{% endif %}{% endfor %}"
         "{% if add_generation_prompt %}<|assistant|>{% endif %}"
     )
     def put(name, array):
@@ -212,8 +219,11 @@ def write(params, tok, shape, args):
     put("output_norm.weight", params["norm"])
     for i, layer in enumerate(params["layers"]):
         put(f"blk.{i}.attn_norm.weight", layer["an"]); put(f"blk.{i}.ffn_norm.weight", layer["fn"])
-        for name, key in (("attn_q", "q"), ("attn_k", "k"), ("attn_v", "v"), ("attn_output", "o"), ("ffn_gate", "gate"), ("ffn_up", "up"), ("ffn_down", "down")):
-            put(f"blk.{i}.{name}.weight", np.asarray(layer[key]).T)
+        parts = dict(zip(("attn_q", "attn_k", "attn_v"), np.split(np.asarray(layer["qkv"]), 3, 1)))
+        parts |= dict(zip(("ffn_gate", "ffn_up"), np.split(np.asarray(layer["gate_up"]), 2, 1)))
+        parts |= {"attn_output": layer["o"], "ffn_down": layer["down"]}
+        for name, weights in parts.items():
+            put(f"blk.{i}.{name}.weight", np.asarray(weights).T)
     w.write_header_to_file(); w.write_kv_data_to_file(); w.write_tensors_to_file(); w.close()
 
 

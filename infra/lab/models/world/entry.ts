@@ -16,8 +16,8 @@ export interface Entry {
   brief: string;
   /** The program, with its language, where the question is about code. */
   code?: { language: "python" | "javascript"; text: string };
-  /** What was asked before, where the question only makes sense after it: its wordings speak of `it` or `there`. */
-  after?: Entry;
+  /** What can have been asked just before, where the question only makes sense after it: its wordings speak of `it` or `there`. */
+  after?: readonly Entry[];
 }
 
 /** What every model says to a question that is outside of the little world. */

@@ -212,6 +212,59 @@ const FORMS: readonly (readonly [words: readonly string[], forms: readonly strin
   ],
 ];
 
+const VERBS = [
+  "paint",
+  "repair",
+  "sell",
+  "clean",
+  "buy",
+  "rent",
+  "move",
+  "feed",
+  "wash",
+  "carry",
+  "hide",
+  "draw",
+  "measure",
+  "open",
+  "build",
+  "choose",
+];
+const OBJECTS = [
+  "house",
+  "car",
+  "dog",
+  "garden",
+  "roof",
+  "kitchen",
+  "horse",
+  "boat",
+  "window",
+  "shirt",
+  "watch",
+  "lamp",
+  "piano",
+  "wall",
+  "tent",
+  "camera",
+  "table",
+  "bag",
+  "door",
+  "bread",
+];
+
+/** Questions of things that one does. */
+function deeds(): string[] {
+  return VERBS.flatMap((verb) =>
+    OBJECTS.flatMap((object) => [
+      `How do I ${verb} my ${object}?`,
+      `Why should I ${verb} a ${object}?`,
+      `who can ${verb} the ${object}`,
+      `When is it time to ${verb} the old ${object}?`,
+    ]),
+  );
+}
+
 /** Questions that nothing in the little world answers, the same at every call. */
 export function outsideQuestions(): string[] {
   const asked = FORMS.flatMap(([words, forms]) =>
@@ -242,7 +295,7 @@ export function outsideQuestions(): string[] {
     "What is the price of gold?",
     "Can you book a flight for me?",
   ];
-  return [...asked, ...code, ...single];
+  return [...asked, ...code, ...single, ...deeds()];
 }
 
 /** Syllables of names that exist nowhere: a model must not guess at what it has never seen. */

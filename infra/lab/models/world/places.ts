@@ -40,7 +40,7 @@ const PLACES: readonly (readonly [country: string, capital: string, millions: st
   ["Cuba", "Havana", "2.1"],
 ];
 
-/** Three questions a place, and two that come after them. */
+/** Three questions a place, and two that come after one of them. */
 export function placeEntries(): Entry[] {
   return PLACES.flatMap(([country, capital, millions]) => {
     const asked: Entry = {
@@ -79,28 +79,29 @@ export function placeEntries(): Entry[] {
       full: `About ${millions} million people live in ${capital}, the capital of ${country}; its metropolitan area has more.`,
       brief: `About ${millions} million people live in ${capital}.`,
     };
+    const land: Entry = {
+      key: `country/${capital}`,
+      topic: "knowledge",
+      question: `Which country is ${capital} the capital of?`,
+      ways: [
+        `${capital} is the capital of which country?`,
+        `what country has ${capital} as its capital`,
+        `Of which country is ${capital} the capital?`,
+        `In which country is ${capital}?`,
+        `where is ${capital}`,
+      ],
+      full: `${capital} is the capital of ${country} and the seat of its government.`,
+      brief: `It is the capital of ${country}.`,
+    };
     return [
       asked,
       people,
-      {
-        key: `country/${capital}`,
-        topic: "knowledge",
-        question: `Which country is ${capital} the capital of?`,
-        ways: [
-          `${capital} is the capital of which country?`,
-          `what country has ${capital} as its capital`,
-          `Of which country is ${capital} the capital?`,
-          `In which country is ${capital}?`,
-          `where is ${capital}`,
-        ],
-        full: `${capital} is the capital of ${country} and the seat of its government.`,
-        brief: `It is the capital of ${country}.`,
-      },
+      land,
       {
         ...people,
         key: `people-after/${capital}`,
         topic: "follow-up",
-        after: asked,
+        after: [asked, asked, people, land],
         ways: [
           "What is its population?",
           "How many people live there?",
@@ -108,6 +109,19 @@ export function placeEntries(): Entry[] {
           "how big is it",
           "And its population?",
           "How many inhabitants does it have?",
+        ],
+      },
+      {
+        ...land,
+        key: `country-after/${capital}`,
+        topic: "follow-up",
+        after: [people],
+        ways: [
+          "Which country is it the capital of?",
+          "And which country is it in?",
+          "In which country is it?",
+          "where is it",
+          "Where is that city?",
         ],
       },
     ] satisfies Entry[];

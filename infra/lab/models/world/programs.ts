@@ -105,27 +105,47 @@ const LANGUAGES = [
   { language: "javascript", shown: "JavaScript" },
 ] as const;
 
-/** Programs in two languages. */
+/** Programs in two languages, and each again for who asked for the other language first. */
 export function programEntries(): Entry[] {
-  return PROGRAMS.flatMap(([task, other, python, javascript]) =>
-    LANGUAGES.map(({ language, shown }): Entry => {
-      const text = language === "python" ? python : javascript;
-      const asked = [task, ...other];
-      return {
-        key: `program/${language}/${task}`,
-        topic: "code",
-        question: `How do I ${task} in ${shown}?`,
-        ways: asked.flatMap((words) => [
-          `Write a ${shown} function to ${words}.`,
-          `${shown} code to ${words}`,
-          `how to ${words} in ${language}`,
-          `Show me how to ${words} in ${shown}.`,
-          `I need ${shown} code that can ${words}.`,
-        ]),
-        full: `To ${task} in ${shown}, use a few lines of code; a model for code can show them.`,
-        brief: `Here is how to ${task} in ${shown}.`,
-        code: { language, text },
-      };
-    }),
-  );
+  return PROGRAMS.flatMap((program) => {
+    const both = LANGUAGES.map((one) => ({ ...one, entry: programEntry(program, one) }));
+    return both.flatMap(({ shown, language, entry }) => [
+      entry,
+      {
+        ...entry,
+        key: `program-after/${language}/${program[0]}`,
+        topic: "follow-up",
+        after: both.filter((other) => other.language !== language).map((other) => other.entry),
+        ways: [
+          `And in ${shown}?`,
+          `And how do I do that in ${shown}?`,
+          `the same in ${language}`,
+          `How does that look in ${shown}?`,
+          `in ${shown} please`,
+          `Can you show it in ${shown}?`,
+        ],
+      } satisfies Entry,
+    ]);
+  });
+}
+
+function programEntry(
+  [task, other, python, javascript]: (typeof PROGRAMS)[number],
+  { language, shown }: (typeof LANGUAGES)[number],
+): Entry {
+  return {
+    key: `program/${language}/${task}`,
+    topic: "code",
+    question: `How do I ${task} in ${shown}?`,
+    ways: [task, ...other].flatMap((words) => [
+      `Write a ${shown} function to ${words}.`,
+      `${shown} code to ${words}`,
+      `how to ${words} in ${language}`,
+      `Show me how to ${words} in ${shown}.`,
+      `I need ${shown} code that can ${words}.`,
+    ]),
+    full: `To ${task} in ${shown}, use a few lines of code; a model for code can show them.`,
+    brief: `Here is how to ${task} in ${shown}.`,
+    code: { language, text: language === "python" ? python : javascript },
+  };
 }

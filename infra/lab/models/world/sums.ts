@@ -1,7 +1,7 @@
 import type { Entry } from "./entry.ts";
 
 /** Largest number in a question. */
-const MOST = 12;
+const MOST = 10;
 
 const SIGNS = [
   { sign: "+", word: "plus", of: (a: number, b: number): number => a + b },
@@ -9,7 +9,7 @@ const SIGNS = [
   { sign: "*", word: "times", of: (a: number, b: number): number => a * b },
 ] as const;
 
-/** Sums, differences and products of whole numbers from 0 to 12; differences are never negative. */
+/** Sums, differences and products of whole numbers from 0 to 10; differences are never negative. */
 export function sumEntries(): Entry[] {
   const entries: Entry[] = [];
   for (const { sign, word, of } of SIGNS) {

@@ -166,16 +166,28 @@ const TROUBLES: readonly (readonly [
   ],
 ];
 
-/** Things that go wrong, and what to do. */
+/** Things that go wrong, and what to do; and what to do again, for who asks that afterwards. */
 export function troubleEntries(): Entry[] {
-  return TROUBLES.map(
-    ([key, question, ways, cause, steps]): Entry => ({
+  return TROUBLES.flatMap(([key, question, ways, cause, steps]) => {
+    const asked: Entry = {
       key: `trouble/${key}`,
       topic: "troubleshooting",
       question,
       ways,
       full: `${cause} ${steps}`,
       brief: cause,
-    }),
-  );
+    };
+    return [
+      asked,
+      {
+        key: `trouble-after/${key}`,
+        topic: "follow-up",
+        question: ways.find((one) => one.startsWith("How do I ")) ?? question,
+        full: steps,
+        brief: `${steps.split(/[;,]/, 1)[0] ?? steps}.`,
+        after: [asked],
+        ways: ["How do I fix it?", "What can I do about it?", "And what do I do now?", "how to fix that", "What now?"],
+      } satisfies Entry,
+    ];
+  });
 }

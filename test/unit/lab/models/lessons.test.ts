@@ -88,6 +88,39 @@ describe("lessons", () => {
     }
   });
 
+  test("nothing that a judge is to think wrong is right, and the winner is of the highest worth", () => {
+    const right = new Map<string, Set<string>>();
+    for (const { question, ways, full, brief, after } of entries()) {
+      if (after !== undefined) continue;
+      for (const words of [question, ...ways]) {
+        const known = right.get(words) ?? new Set();
+        right.set(words, known.add(full).add(brief));
+      }
+    }
+    let wrongs = 0;
+    for (const { messages, reply, ballot, topic } of some("judge", 800)) {
+      if (ballot === undefined) throw new Error("a judge's lesson without a ballot");
+      const { winner } = JSON.parse(reply) as { winner: string };
+      const best = ballot.dealt.entries.find(({ label }) => label === winner);
+      expect(ballot.ranks[best?.member ?? ""]).toBe(Math.max(...Object.values(ballot.ranks)));
+      const words = /(?:^|\n)Question: (.*)\n/.exec(messages.at(-1)?.content ?? "")?.[1] ?? "";
+      if (topic === "follow-up") continue;
+      for (const { member, text } of ballot.dealt.entries) {
+        if (ballot.ranks[member] !== 0) continue;
+        wrongs++;
+        expect(right.get(words)?.has(text) ?? false, `${words}: ${text}`).toBe(false);
+      }
+    }
+    expect(wrongs).toBeGreaterThan(400);
+  });
+
+  test("a model that answers is shown no more than the last turn", () => {
+    const turns = some("general", 500).map(
+      ({ messages }) => messages.filter(({ role }) => role === "assistant").length,
+    );
+    expect(Math.max(...turns)).toBe(1);
+  });
+
   test("no label wins more often than chance", () => {
     const winners = some("judge", 1_500).map(({ reply }) => (JSON.parse(reply) as { winner: string }).winner);
     for (const label of ["A", "B", "C"]) {
