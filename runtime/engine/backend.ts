@@ -1,4 +1,4 @@
-import type { Library } from "./library.ts";
+import type { Library, ModelFacts } from "./library.ts";
 
 /** One message to a model. */
 export interface EngineMessage {
@@ -93,6 +93,8 @@ export interface Embeddings {
 
 /** A model in memory. */
 export interface LoadedModel {
+  /** SHA-256 of the weights that are loaded, 64 hex digits. Absent where the backend cannot tell: the library's word then holds. */
+  readonly digest?: string;
   /** Memory that it takes, bytes. */
   readonly memoryBytes: number;
   /** Settles with the reason when the model is lost without having been unloaded. Absent where that cannot be. */
@@ -113,6 +115,8 @@ export interface Backend {
   readonly name: string;
   /** The models that it can load. */
   readonly library: Library;
+  /** Memory of this machine that a load will take, bytes, as far as its facts tell. Absent where weights are held elsewhere, or are not real. */
+  needsBytes?(facts: ModelFacts): number;
   /** Loads a model. @param progress called with 0 to 1. */
   load(model: string, progress: (ratio: number) => void, signal: AbortSignal): Promise<LoadedModel>;
 }

@@ -1,11 +1,14 @@
 import { Fault } from "../core/fault.ts";
 import type { Logger } from "../support/log.ts";
+import { memoryLimit } from "../support/memory-limit.ts";
 import { digestOfSecret, isSecretOf } from "../support/secret.ts";
 import type { Backend, GeneratePiece, GenerateRequest } from "./backend.ts";
 import type { Library } from "./library.ts";
 import { EngineLifecycle } from "./lifecycle.ts";
 import { EngineMetrics } from "./metrics.ts";
 import { type LeaseOptions, Residency } from "./residency/residency.ts";
+import type { ResidencyRules } from "./residency/rules.ts";
+import { type Readiness, readinessOf } from "./residency/status.ts";
 
 /** What an engine is made of. */
 export interface EngineOptions {
@@ -15,6 +18,10 @@ export interface EngineOptions {
   /** Token of whoever may change the engine. Absent: nobody may. */
   adminToken?: string;
   log: Logger;
+  /** How models are kept in memory. Absent: as usual. */
+  rules?: Partial<ResidencyRules>;
+  /** Memory that this process may have, bytes. @default what its control group and its machine say */
+  limitBytes?: number;
 }
 
 /** One model server without its ports. */
@@ -31,8 +38,13 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.backend = options.backend;
     this.#log = options.log;
-    this.residency = new Residency(options.backend, options.log);
     this.lifecycle = new EngineLifecycle(options.log);
+    this.residency = new Residency(options.backend, options.log, {
+      limitBytes: options.limitBytes ?? memoryLimit(),
+      ...(options.rules === undefined ? {} : { rules: options.rules }),
+      activity: (activity, model) => this.lifecycle.begin(activity, model),
+      changed: () => this.#settle(),
+    });
     this.metrics = new EngineMetrics(this.residency);
     this.#models = options.models;
     this.#adminToken = options.adminToken === undefined ? undefined : digestOfSecret(options.adminToken);
@@ -43,19 +55,21 @@ export class Engine {
     return this.backend.library;
   }
 
-  /** Registers the models; the loads go on after it returns, and are seen in their states. */
-  async start(): Promise<void> {
+  /** Registers the models; what has to be read and loaded goes on after it returns, and is seen in their states. */
+  start(): void {
     this.lifecycle.apply("Engine Started");
-    for (const model of this.#models) await this.residency.add(model);
-    const loads = this.#models.map((model) => this.residency.load(model));
-    void Promise.all(loads).then(
-      () => this.#serve(),
-      () => undefined,
-    );
+    for (const model of this.#models) this.residency.register(model, true);
+    this.#settle();
   }
 
-  #serve(): void {
-    if (this.lifecycle.state !== "Model_Register") return;
+  /** Whether it answers for what it promised. */
+  readiness(): Readiness {
+    return readinessOf(this.residency.list(), this.#draining);
+  }
+
+  /** Goes on to Serving once every model that it was started with has given a token. */
+  #settle(): void {
+    if (this.lifecycle.state !== "Model_Register" || !this.readiness().ready) return;
     for (const reason of ["Model Loaded", "Cognitive Layer Active", "Health Check Pass"] as const)
       this.lifecycle.apply(reason);
   }

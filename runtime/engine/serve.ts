@@ -28,7 +28,6 @@ const TIMES: ClientTimes = { headMs: 15_000, requestMs: 0 };
 /** Starts an engine on its two ports. The ports answer before the models are loaded, and say so. @throws Error when a port cannot be listened on */
 export async function startEngine(options: EngineOptions, address: EngineAddress): Promise<RunningEngine> {
   const engine = new Engine(options);
-  await engine.start();
   const changes = new ModelChanges(engine);
   const { host } = address;
   const main = await listen(mainPort(engine, changes), host, address.port, undefined, TIMES);
@@ -38,6 +37,8 @@ export async function startEngine(options: EngineOptions, address: EngineAddress
       throw error;
     },
   );
+  // Only now: an engine whose port is taken has not begun to read and load.
+  engine.start();
   return {
     engine,
     main,

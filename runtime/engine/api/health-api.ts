@@ -1,7 +1,6 @@
 import type { Hono } from "hono";
 import type { EngineReadiness } from "../../contracts/engine-api.ts";
 import type { Engine } from "../engine.ts";
-import { retryAfter } from "../residency/status.ts";
 import { apiOf } from "./base.ts";
 import { describe } from "./describe.ts";
 import { MAIN_DIALECT } from "./native.ts";
@@ -31,18 +30,11 @@ function state(engine: Engine, well: boolean): Response {
   return json({ status, backend: backend.name, lifecycle: lifecycle.state }, status === "ok" ? undefined : 1);
 }
 
-/** 200 only when every model of this engine is loaded and has produced a token; 503 with Retry-After and the states until then. */
+/** 200 only when the engine's models are loaded and have produced a token; 503 with Retry-After and the states until then. */
 function readiness(engine: Engine): Response {
-  const models = engine.residency.list();
-  const ready = models.length > 0 && models.every(({ status }) => status.state === "ready") && !engine.draining;
-  const waits = models.filter(({ status }) => status.state === "loading").map(({ status }) => retryAfter(status));
-  const failed = models.some(({ status }) => status.state === "failed");
-  const answer: EngineReadiness = {
-    ready,
-    state: engine.draining ? "draining" : ready ? "ready" : failed ? "failed" : "loading",
-    models: models.map(describe),
-  };
-  return json(answer, ready ? undefined : Math.max(1, ...waits));
+  const { ready, state: standing, retryAfterSeconds, models } = engine.readiness();
+  const answer: EngineReadiness = { ready, state: standing, models: models.map(describe) };
+  return json(answer, retryAfterSeconds);
 }
 
 /** @param retryAfterSeconds makes it a 503 */

@@ -19,6 +19,7 @@ export function llamaBackend({ library, threads, contextTokens = 4096, slots = 2
   return {
     name: "llama",
     library,
+    needsBytes: ({ sizeBytes }) => sizeBytes,
     load: async (model, progress, signal) => {
       // A file that lies about itself is never given to llama.cpp.
       const weights = await library.weights(model, signal);
@@ -27,7 +28,7 @@ export function llamaBackend({ library, threads, contextTokens = 4096, slots = 2
         const loaded = await load(options, progress, signal);
         const release = (): void => weights.release();
         void loaded.gone?.then(release);
-        return { ...loaded, unload: () => loaded.unload().finally(release) };
+        return { ...loaded, digest: weights.facts.digest, unload: () => loaded.unload().finally(release) };
       } catch (error) {
         weights.release();
         throw error;

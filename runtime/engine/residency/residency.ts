@@ -1,9 +1,13 @@
 import { Fault } from "../../core/fault.ts";
-import { monotonicMs } from "../../support/clock.ts";
 import type { Logger } from "../../support/log.ts";
 import type { Backend, LoadedModel } from "../backend.ts";
-import type { ModelFacts } from "../library.ts";
-import { type ModelState, type ModelStatus, retryAfter } from "./status.ts";
+import { Entry, type Lease } from "./entry.ts";
+import { Keeper } from "./keeper.ts";
+import { holdCopy, waitFor } from "./lease.ts";
+import { type ResidencyOptions, type ResidencyRules, USUAL_RULES } from "./rules.ts";
+import type { ModelStatus } from "./status.ts";
+
+export type { Lease } from "./entry.ts";
 
 /** How a model is asked for. */
 export interface LeaseOptions {
@@ -15,105 +19,139 @@ export interface LeaseOptions {
   signal?: AbortSignal;
 }
 
-/** A model that is held in memory for one request. */
-export interface Lease {
-  readonly model: LoadedModel;
-  /** A token was written: the time of being idle begins anew. */
-  touch: () => void;
-  /** Ends the request; the second time nothing. */
-  release: () => void;
-}
-
-interface Entry {
-  name: string;
-  facts: ModelFacts | undefined;
-  status: ModelState;
-  loaded?: LoadedModel;
-  loading?: Promise<LoadedModel>;
-  inFlight: number;
-}
-
-/** Longest wait of a warming token, ms; a model that has not produced one by then is not ready. */
-const WARM_MS = 120_000;
-
-/** Longest wait that can be asked for, ms: a day. */
-const LONGEST_WAIT_MS = 86_400_000;
-
 /** The models of one engine and which of them are in memory. However many ask for a model, it is loaded once. */
 export class Residency {
   readonly #backend: Backend;
-  readonly #log: Logger;
-  readonly #entries = new Map<string, Entry>();
-  readonly #stop = new AbortController();
+  readonly #keeper: Keeper;
+  readonly #options: ResidencyOptions;
 
-  constructor(backend: Backend, log: Logger) {
+  constructor(backend: Backend, log: Logger, options: ResidencyOptions = {}) {
     this.#backend = backend;
-    this.#log = log;
+    this.#options = options;
+    this.#keeper = new Keeper(backend, log, options);
   }
 
-  /** Adds a model by name, without loading it. */
+  /** Other rules from now on. */
+  configure(rules: Partial<ResidencyRules>): void {
+    const before = this.#keeper.rules;
+    this.#keeper.rules = { ...USUAL_RULES, ...rules };
+    for (const { copies } of this.#keeper.entries.values()) {
+      for (const copy of copies) {
+        if (copy.keepAliveMs === before.keepAliveMs) copy.keepAliveMs = this.#keeper.rules.keepAliveMs;
+        // What did not fit may fit now.
+        if (copy.notBeforeMs === Number.POSITIVE_INFINITY) copy.notBeforeMs = 0;
+      }
+    }
+    this.#keeper.tick();
+  }
+
+  /** Memory for all models together, bytes. */
+  get budgetBytes(): number {
+    return this.#keeper.budgetBytes;
+  }
+
+  /**
+   * Makes a name known, without a look at its files. @param required whether the engine's readiness waits for it; it then is loaded at once
+   */
+  register(name: string, required = false): void {
+    const known = this.#keeper.entries.get(name);
+    const entry = known ?? new Entry(name, this.#keeper.rules.keepAliveMs, required);
+    this.#keeper.entries.set(name, entry);
+    entry.required = required;
+    // What is told of it meanwhile; a file that cannot be read is told of when it is loaded.
+    if (known === undefined)
+      this.#backend.library.facts(name).then(
+        (facts) => void (entry.facts ??= facts),
+        () => undefined,
+      );
+    if (!required || entry.current.phase !== "absent") return;
+    entry.current.wanted = true;
+    entry.current.beganMs = this.#keeper.clock.nowMs();
+    this.#keeper.tick();
+  }
+
+  /** Makes a name known, and where its weights are other ones than those in memory, swaps them. */
   async add(name: string): Promise<void> {
-    const known = this.#entries.get(name);
-    const facts = await this.#backend.library.facts(name);
-    if (known !== undefined) known.facts = facts;
-    else this.#entries.set(name, { name, facts, status: { state: "absent" }, inFlight: 0 });
+    const entry = this.#keeper.entries.get(name);
+    if (entry === undefined) this.register(name);
+    await this.refresh(name);
+  }
+
+  /** Looks at a model's facts again; where its weights are other ones than those in memory, they are swapped. @param force swaps in any case */
+  async refresh(name: string, force = false): Promise<void> {
+    const entry = this.#entry(name);
+    const facts = await this.#backend.library.facts(entry.name);
+    entry.facts = facts;
+    const { current, next } = entry;
+    entry.failure = undefined;
+    if (current.phase !== "ready") {
+      Object.assign(current, { notBeforeMs: 0, sized: current.phase === "absent" ? "no" : current.sized });
+      this.#keeper.tick();
+      return;
+    }
+    const same = facts?.digest === undefined || facts.digest === (next ?? current).facts?.digest;
+    if (facts === undefined || (same && !force)) return;
+    this.#keeper.swap(entry, facts);
+  }
+
+  /** Takes a name away: who uses the model ends what runs, then it is unloaded. Does nothing for a name that is not known. */
+  remove(name: string): void {
+    const entry = this.#keeper.entries.get(this.resolve(name) ?? name);
+    if (entry === undefined) return;
+    this.#keeper.entries.delete(entry.name);
+    if (entry.copies.some(({ phase }) => phase !== "absent")) this.#keeper.removed.add(entry);
+    for (const waiter of entry.waiters) waiter.fail(unknown(name));
+    entry.next?.stop.abort(new Fault("cancelled", "the model was removed"));
+    entry.current.stop.abort(new Fault("cancelled", "the model was removed"));
+    entry.current.retired = true;
+    entry.current.wanted = false;
+    this.#keeper.tick();
+    this.#options.changed?.();
   }
 
   /** The name under which a model is known here: as given, or with `:latest`. Undefined when there is none. */
   resolve(name: string): string | undefined {
-    return [name, `${name}:latest`].find((one) => this.#entries.has(one));
+    return [name, `${name}:latest`].find((one) => this.#keeper.entries.has(one));
   }
 
   /** All models, in the order in which they were added. */
   list(): ModelStatus[] {
-    return [...this.#entries.values()].map((entry) => ({
-      name: entry.name,
-      facts: entry.facts,
-      status: entry.status,
-      memoryBytes: entry.loaded?.memoryBytes ?? 0,
-      inFlight: entry.inFlight,
-    }));
+    return [...this.#keeper.entries.values()].map((entry) =>
+      entry.status(this.#keeper.clock.nowMs(), this.#keeper.clock.wallMs()),
+    );
   }
 
   /** One model. @throws Fault unknown_model */
   status(name: string): ModelStatus {
-    const entry = this.#entry(name);
-    const found = this.list().find((one) => one.name === entry.name);
-    if (found === undefined) throw unknown(name);
-    return found;
+    return this.#entry(name).status(this.#keeper.clock.nowMs(), this.#keeper.clock.wallMs());
   }
 
   /** Loads a model unless it is in memory; callers at the same time share one load. @throws Fault unknown_model, model_failed */
-  load(name: string): Promise<LoadedModel> {
+  async load(name: string): Promise<LoadedModel> {
     const entry = this.#entry(name);
-    if (entry.loaded !== undefined) return Promise.resolve(entry.loaded);
-    entry.loading ??= this.#load(entry).finally(() => {
-      entry.loading = undefined;
-    });
-    return entry.loading;
+    if (entry.current.phase === "absent" && entry.failure !== undefined) entry.current.notBeforeMs = 0;
+    const take = (): LoadedModel => {
+      if (entry.current.loaded === undefined) throw entry.notReady(this.#keeper.clock.nowMs());
+      return entry.current.loaded;
+    };
+    return entry.current.open ? take() : await waitFor(this.#keeper, entry, Number.POSITIVE_INFINITY, take);
   }
 
   /**
    * Takes a ready model for one generation; call `release` when it is over.
-   * A model that is absent starts to load. @throws Fault model_loading with Retry-After until it is ready; unknown_model
+   * A model that is absent starts to load. @throws Fault model_loading with Retry-After until it is ready; model_failed, unknown_model
    */
   acquire(name: string, { keepAliveMs }: LeaseOptions = {}): Lease {
+    if (this.#keeper.closed) throw new Fault("draining", "the engine is stopping");
     const entry = this.#entry(name);
-    if (entry.status.state === "absent") this.load(name).catch(() => undefined);
-    const { loaded, status } = entry;
-    if (loaded === undefined || status.state !== "ready") throw notReady(entry.name, entry.status);
-    entry.inFlight++;
-    let released = false;
-    return {
-      model: loaded,
-      touch: () => undefined,
-      release: () => {
-        if (released) return;
-        released = true;
-        entry.inFlight--;
-        if (keepAliveMs !== undefined) this.keep(entry.name, keepAliveMs);
-      },
-    };
+    const nowMs = this.#keeper.clock.nowMs();
+    if (!entry.current.open) {
+      entry.told(nowMs, nowMs);
+      this.#keeper.tick();
+      if (!entry.current.open) throw entry.notReady(nowMs);
+    }
+    this.#options.used?.(entry.name);
+    return holdCopy(this.#keeper, entry, entry.current, keepAliveMs);
   }
 
   /**
@@ -121,111 +159,55 @@ export class Residency {
    * @throws Fault model_loading with Retry-After when the wait is over, model_failed, unknown_model, cancelled
    */
   async lease(name: string, options: LeaseOptions = {}): Promise<Lease> {
-    const { waitMs = 0, signal } = options;
-    const { status } = this.#entry(name);
-    if (status.state !== "ready" && status.state !== "failed" && waitMs > 0) {
-      const over = AbortSignal.any([
-        AbortSignal.timeout(Math.min(waitMs, LONGEST_WAIT_MS)),
-        ...(signal ? [signal] : []),
-      ]);
-      await Promise.race([
-        this.load(name).catch(() => undefined),
-        new Promise((resolve) => over.addEventListener("abort", resolve, { once: true })),
-      ]);
-      if (signal?.aborted === true) throw new Fault("cancelled", "the client went away");
-    }
-    return this.acquire(name, options);
+    const entry = this.#entry(name);
+    const state = entry.state(this.#keeper.clock.nowMs());
+    const starts = entry.required && !entry.proven;
+    const waitMs = options.waitMs ?? (starts ? 0 : this.#keeper.rules.waitMs);
+    const waits = !entry.current.open && (state.state !== "failed" || state.retryMs === 0) && waitMs > 0;
+    const take = (): Lease => this.acquire(name, options);
+    return waits && !this.#keeper.closed ? await waitFor(this.#keeper, entry, waitMs, take, options.signal) : take();
   }
 
   /** How long a model stays in memory from now on when nobody asks it, ms; 0 lets it go as soon as nobody does. @throws Fault unknown_model */
   keep(name: string, keepAliveMs: number): void {
-    if (keepAliveMs === 0) void this.unload(name);
+    const { current } = this.#entry(name);
+    Object.assign(current, { keepAliveMs, lastTokenMs: this.#keeper.clock.nowMs(), heldUntilMs: 0 });
+    this.#keeper.tick();
+  }
+
+  /** Wants a model in memory until then, as far as there is room that nobody has. @param untilMs on the clock of the residency. @returns whether it was not there */
+  preload(name: string, untilMs: number): boolean {
+    const entry = this.#keeper.entries.get(name);
+    if (entry === undefined || entry.failure !== undefined) return false;
+    entry.current.heldUntilMs = Math.max(entry.current.heldUntilMs, untilMs);
+    if (entry.current.phase !== "absent" || entry.current.wanted) return false;
+    entry.current.wanted = true;
+    entry.current.beganMs = this.#keeper.clock.nowMs();
+    this.#keeper.tick();
+    return true;
   }
 
   /** Takes a model out of memory. Does nothing while a generation runs, or when it is not in memory; says whether it did. */
   async unload(name: string): Promise<boolean> {
     const entry = this.#entry(name);
-    const { loaded } = entry;
-    if (loaded === undefined || entry.inFlight > 0) return false;
-    entry.loaded = undefined;
-    entry.status = { state: "absent" };
-    await loaded.unload();
+    const { current } = entry;
+    if (current.phase !== "ready" || current.inFlight > 0) return false;
+    await this.#keeper.unload(entry, current, "idle");
     return true;
   }
 
-  /** Takes a name away, and its model out of memory. Does nothing for a name that is not known. */
-  remove(name: string): void {
-    const entry = this.#entries.get(this.resolve(name) ?? name);
-    if (entry === undefined) return;
-    this.#entries.delete(entry.name);
-    void entry.loaded?.unload();
-  }
-
   /** Stops loads and frees all memory. */
-  async close(): Promise<void> {
-    this.#stop.abort(new Fault("draining", "the engine is stopping"));
-    await Promise.allSettled([...this.#entries.values()].map(async (entry) => entry.loaded?.unload()));
-  }
-
-  /** A model died under its requests: they have failed, the next ones find it loading again. */
-  #lost(entry: Entry, loaded: LoadedModel, reason: string): void {
-    if (entry.loaded !== loaded) return;
-    this.#log.error({ model: entry.name, reason }, "model lost, loading it again");
-    entry.loaded = undefined;
-    entry.status = { state: "absent" };
-    this.load(entry.name).catch(() => undefined);
+  close(): Promise<void> {
+    return this.#keeper.close();
   }
 
   #entry(name: string): Entry {
-    const entry = this.#entries.get(this.resolve(name) ?? name);
+    const entry = this.#keeper.entries.get(this.resolve(name) ?? name);
     if (entry === undefined) throw unknown(name);
     return entry;
   }
-
-  async #load(entry: Entry): Promise<LoadedModel> {
-    const sinceMs = monotonicMs();
-    entry.status = { state: "loading", progress: 0, sinceMs };
-    try {
-      const progress = (ratio: number): void => {
-        entry.status = { state: "loading", progress: ratio, sinceMs };
-      };
-      const loaded = await this.#backend.load(entry.name, progress, this.#stop.signal);
-      await warm(loaded, this.#stop.signal);
-      // What had to be read whole is known now: the digest that is loaded.
-      entry.facts = (await this.#backend.library.facts(entry.name)) ?? entry.facts;
-      const loadMs = monotonicMs() - sinceMs;
-      entry.loaded = loaded;
-      entry.status = { state: "ready", loadMs };
-      void loaded.gone?.then((reason) => this.#lost(entry, loaded, reason));
-      this.#log.info({ model: entry.name, loadMs: Math.round(loadMs) }, "model ready");
-      return loaded;
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : "the backend gave no reason";
-      entry.status = { state: "failed", reason };
-      this.#log.error({ model: entry.name, err: error }, "model failed to load");
-      throw new Fault("model_failed", `${entry.name} failed to load: ${reason}`, { cause: error });
-    }
-  }
-}
-
-/** Ready is not said before the model has produced one token. */
-async function warm(loaded: LoadedModel, stop: AbortSignal): Promise<void> {
-  const signal = AbortSignal.any([stop, AbortSignal.timeout(WARM_MS)]);
-  for await (const piece of loaded.generate({ messages: [{ role: "user", content: "Hello" }], maxTokens: 1 }, signal)) {
-    if (piece.text !== "") return;
-  }
-  throw new Error("it produced no token");
 }
 
 function unknown(name: string): Fault {
   return new Fault("unknown_model", `model '${name}' not found, try pulling it first`);
-}
-
-/** The fault of a model that cannot answer yet; its state, progress and a time to come back. */
-function notReady(name: string, status: ModelState): Fault {
-  if (status.state === "failed") return new Fault("model_failed", `${name} failed to load: ${status.reason}`);
-  const progress = status.state === "loading" ? `${Math.floor(status.progress * 100)} %` : "0 %";
-  return new Fault("model_loading", `${name} is loading (${progress}); try again soon`, {
-    retryAfterSeconds: retryAfter(status),
-  });
 }

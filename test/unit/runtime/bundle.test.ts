@@ -94,7 +94,7 @@ describe("the bundled process of a model", () => {
     try {
       const url = await ollamaUrlOf(engine);
       await expect
-        .poll(async () => (await (await fetch(`${url}/models/health`)).json()), { timeout: 30_000 })
+        .poll(async () => await (await fetch(`${url}/models/health`)).json(), { timeout: 30_000 })
         .toMatchObject({ state: "ready", models: [{ name: "tiny:1" }] });
       const response = await fetch(`${url}/api/generate`, {
         method: "POST",
