@@ -1,20 +1,14 @@
 import type { IncomingHttpHeaders } from "node:http";
-import type { Duplex } from "node:stream";
-import type { RawData, WebSocket } from "ws";
+import type { WebSocket } from "ws";
 import { HORN_CLOSE, type HornReply, type HornRequest } from "../../contracts/horn.ts";
 import type { AskEvent } from "../../contracts/native.ts";
 import { Fault, toFault } from "../../core/fault.ts";
 import { timer } from "../../support/clock.ts";
+import { type LineStream, SocketLine } from "../../support/websocket/line.ts";
 import { errorOf } from "../api/native-error.ts";
 import { type Codec, readFrame } from "./codec.ts";
 import type { Guard, Pass } from "./guard.ts";
 import type { Outlet, Session } from "./session.ts";
-
-/** Bytes that may wait in this process for a slow socket. A single event that is larger goes when next to nothing else waits. */
-export const MOST_WAITING_BYTES = 262_144;
-
-/** Time for a client to answer a close frame, ms. */
-const GOODBYE_MS = 800;
 
 /** What a connection needs of the horn that it belongs to. */
 export interface Hall {
@@ -32,7 +26,7 @@ export interface Hall {
 export interface Opened {
   socket: WebSocket;
   /** What the socket writes to. */
-  stream: Duplex & { bytesWritten?: number };
+  stream: LineStream;
   codec: Codec;
   /** Canonical address of the client. */
   address: string;
@@ -44,12 +38,11 @@ export interface Opened {
   pass?: Pass;
 }
 
-/** One socket: reads frames and has them served, writes no more than it can hold, and knows whether anybody is still there. */
+/** One socket of the horn: reads frames and has them served. */
 export class Connection implements Outlet {
   readonly address: string;
   readonly #hall: Hall;
-  readonly #socket: WebSocket;
-  readonly #stream: Opened["stream"];
+  readonly #line: SocketLine;
   readonly #codec: Codec;
   readonly #headers: IncomingHttpHeaders;
   readonly #noHello: () => void;
@@ -58,41 +51,23 @@ export class Connection implements Outlet {
   #session: Session | undefined;
   /** Frames that came while the first one's token is looked at; undefined when none is. */
   #early: HornRequest[] | undefined;
-  /** Frames wait for the socket to take some. */
-  #full = false;
-  /** Nothing is read because nothing of what was said is taken. */
-  #deaf = false;
-  #corked = false;
-  #heard = true;
-  /** What the kernel had taken at the last heartbeat, and whether more waited for it. */
-  #takenBytes = 0;
-  #waited = false;
 
   constructor(hall: Hall, { socket, stream, codec, address, headers, token, pass }: Opened) {
     this.#hall = hall;
-    this.#socket = socket;
-    this.#stream = stream;
     this.#codec = codec;
     this.address = address;
     this.#headers = headers;
     this.#token = token;
     this.#pass = pass;
     this.#noHello = timer(hall.helloMs, () => this.close(HORN_CLOSE.helloTimeout, "want hello as the first frame"));
-    socket.on("message", (data, binary) => this.#message(data, binary));
-    socket.on("ping", (data) => {
-      this.#heard = true;
-      if (this.#open()) socket.pong(data);
-      this.#hearLess();
+    this.#line = new SocketLine(socket, stream, {
+      message: (payload, binary) => this.#message(payload, binary),
+      closed: () => {
+        this.#noHello();
+        hall.left(this);
+      },
+      drained: () => this.#session?.pump(),
     });
-    socket.on("pong", () => {
-      this.#heard = true;
-    });
-    socket.on("error", () => socket.terminate());
-    socket.on("close", () => {
-      this.#noHello();
-      hall.left(this);
-    });
-    stream.on("drain", () => this.#drained());
   }
 
   /** The session that it speaks for, once it has one. */
@@ -102,7 +77,7 @@ export class Connection implements Outlet {
 
   /** Bytes that wait in this process for the client to take them. */
   get waitingBytes(): number {
-    return this.#stream.writableLength;
+    return this.#line.waitingBytes;
   }
 
   /** Says welcome for a session that is now its own. */
@@ -114,21 +89,13 @@ export class Connection implements Outlet {
 
   /** Sends a frame that is no event. */
   reply(reply: HornReply): void {
-    if (!this.#open()) return;
-    this.#write(this.#codec.encode(reply));
-    this.#hearLess();
+    if (this.#line.open) this.#line.reply(this.#codec.encode(reply), this.#codec.binary);
   }
 
   event(id: string, seq: number, event: AskEvent): number {
-    if (this.#full || !this.#open()) return 0;
+    if (!this.#line.takes) return 0;
     const frame = this.#codec.encodeEvent(id, seq, event);
-    // Only a stream that has said so will tell when it is empty again.
-    if (this.#stream.writableNeedDrain && this.#stream.writableLength + frame.length > MOST_WAITING_BYTES) {
-      this.#full = true;
-      return 0;
-    }
-    this.#write(frame);
-    return frame.length;
+    return this.#line.offer(frame, this.#codec.binary) ? frame.length : 0;
   }
 
   replaced(): void {
@@ -139,24 +106,12 @@ export class Connection implements Outlet {
   /** Says goodbye; who does not answer that is cut. */
   close(code: number, reason: string): void {
     this.#noHello();
-    if (!this.#open()) return;
-    this.#socket.close(code, reason);
-    setTimeout(() => this.#socket.terminate(), GOODBYE_MS).unref();
+    this.#line.close(code, reason);
   }
 
-  /**
-   * Once a heartbeat: a socket of which nothing was heard is asked, and is cut when it then neither said nor took anything by the next time.
-   * A slow reader takes something of what waits here; a ping that goes straight into the kernel says nothing of that.
-   */
+  /** Once a heartbeat: a socket of which nothing was heard since the last one is asked, and at the next one cut. */
   beat(): void {
-    const waiting = this.#stream.writableLength;
-    const taken = (this.#stream.bytesWritten ?? 0) - waiting;
-    const alive = this.#heard || (this.#waited && taken > this.#takenBytes);
-    this.#takenBytes = taken;
-    this.#waited = waiting > 0;
-    this.#heard = false;
-    if (!alive) this.#socket.terminate();
-    else if (this.#open()) this.#socket.ping();
+    this.#line.beat();
   }
 
   /** Asks again whether its client may be here. */
@@ -171,11 +126,9 @@ export class Connection implements Outlet {
     if (pass?.owner !== this.#pass?.owner) this.close(HORN_CLOSE.unauthorized, "the token is no longer valid");
   }
 
-  #message(data: RawData, binary: boolean): void {
-    this.#heard = true;
-    if (!this.#open()) return;
+  #message(payload: Buffer, binary: boolean): void {
     try {
-      const frame = readFrame(this.#codec, bytesOf(data), binary);
+      const frame = readFrame(this.#codec, payload, binary);
       if (this.#early !== undefined) this.#early.push(frame);
       else if (this.#session === undefined) this.#hello(frame);
       else this.#serve(this.#session, frame);
@@ -190,7 +143,7 @@ export class Connection implements Outlet {
     const early: HornRequest[] = [];
     const enter = (pass: Pass | undefined): void => {
       this.#early = undefined;
-      if (!this.#open()) return;
+      if (!this.#line.open) return;
       if (pass === undefined) {
         this.close(HORN_CLOSE.unauthorized, "the token is missing or wrong");
         return;
@@ -264,46 +217,4 @@ export class Connection implements Outlet {
   #refuse(error: unknown, id?: string): void {
     this.reply({ type: "refused", ...(id === undefined ? {} : { id }), error: errorOf(toFault(error)) });
   }
-
-  /** Whether anything can still be said. */
-  #open(): boolean {
-    return this.#socket.readyState === this.#socket.OPEN;
-  }
-
-  /** Frames of one turn of the event loop leave in one write. */
-  #write(frame: Buffer): void {
-    if (!this.#corked) {
-      this.#corked = true;
-      this.#stream.cork();
-      process.nextTick(() => {
-        this.#corked = false;
-        this.#stream.uncork();
-      });
-    }
-    this.#socket.send(frame, { binary: this.#codec.binary });
-  }
-
-  /** A client that asks and asks and takes no reply is not listened to until it does: its replies would pile up here. */
-  #hearLess(): void {
-    const waiting = this.#stream.writableLength;
-    // What was read before is still served; many short frames may ask for long replies.
-    if (waiting > 2 * MOST_WAITING_BYTES) this.#socket.terminate();
-    if (this.#deaf || waiting <= MOST_WAITING_BYTES) return;
-    this.#deaf = true;
-    this.#socket.pause();
-  }
-
-  #drained(): void {
-    if (this.#deaf) {
-      this.#deaf = false;
-      this.#socket.resume();
-    }
-    this.#full = false;
-    this.#session?.pump();
-  }
-}
-
-function bytesOf(data: RawData): Buffer {
-  if (Buffer.isBuffer(data)) return data;
-  return Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { HORN_PROTOCOLS, type HornProtocol } from "../../contracts/horn.ts";
 import { Fault } from "../../core/fault.ts";
+import { checkOrigin, offeredBy, targetOf } from "../../support/websocket/handshake.ts";
 
 /** Path of the WebSocket. */
 export const HORN_PATH = "/horn";
@@ -9,22 +10,16 @@ export const HORN_PATH = "/horn";
  * Checks what a handshake says of itself, its token apart.
  * @throws Fault not_found (another path), forbidden (a page of another origin: it must not speak with the user's network through his browser), invalid_request
  */
-export function checkHandshake(
-  { url = "/", headers }: Pick<IncomingMessage, "url" | "headers">,
-  origins: readonly string[],
-): void {
-  // Not read as a URL: a target such as `//` is none, and this is what anybody may send.
-  const [path, query] = split(url);
+export function checkHandshake(request: Pick<IncomingMessage, "url" | "headers">, origins: readonly string[]): void {
+  const [path, query] = targetOf(request);
   if (path !== HORN_PATH) throw new Fault("not_found", `no WebSocket here; the horn is ${HORN_PATH}`);
-  const { origin } = headers;
-  if (origin !== undefined && !origins.includes(origin))
-    throw new Fault("forbidden", "origin: pages of this origin are not allowed (horn.origins)");
+  checkOrigin(request, origins, "horn.origins");
   if (query !== undefined)
     throw new Fault(
       "invalid_request",
       "the horn's address takes no query; a token goes into the authorization header or the first frame",
     );
-  if (protocolOf(offeredBy(headers)) === undefined)
+  if (protocolOf(offeredBy(request)) === undefined)
     throw new Fault("invalid_request", `sec-websocket-protocol: want ${HORN_PROTOCOLS.join(" or ")}`);
 }
 
@@ -35,13 +30,4 @@ export function protocolOf(offered: Iterable<string>): HornProtocol | undefined 
     if (known !== undefined) return known;
   }
   return undefined;
-}
-
-function offeredBy(headers: IncomingMessage["headers"]): string[] {
-  return (headers["sec-websocket-protocol"] ?? "").split(",").map((one) => one.trim());
-}
-
-function split(url: string): [path: string, query: string | undefined] {
-  const at = url.indexOf("?");
-  return at === -1 ? [url, undefined] : [url.slice(0, at), url.slice(at + 1)];
 }

@@ -1,4 +1,4 @@
-import { type IncomingMessage, type Server, STATUS_CODES } from "node:http";
+import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { HornConfig } from "../../contracts/horn-config.ts";
@@ -7,8 +7,9 @@ import { Fault, toFault } from "../../core/fault.ts";
 import { sleep } from "../../support/clock.ts";
 import { digestOfSecret } from "../../support/secret.ts";
 import { canonicalAddress } from "../access/address.ts";
-import { errorOf } from "../api/native-error.ts";
+import { NATIVE_DIALECT } from "../api/native-error.ts";
 import type { Ensemble } from "../ensemble.ts";
+import { refuseHandshake } from "../../support/websocket/handshake.ts";
 import { CODECS } from "./codec.ts";
 import { Connection } from "./connection.ts";
 import { bearerOf, type Guard, type Pass } from "./guard.ts";
@@ -73,7 +74,9 @@ export class Horn {
     server.on("upgrade", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
       // The server has let go of this stream: nobody else hears that it broke.
       stream.on("error", () => stream.destroy());
-      this.#admit(request, stream, head).catch((error: unknown) => refuse(stream, toFault(error)));
+      this.#admit(request, stream, head).catch((error: unknown) =>
+        refuseHandshake(stream, toFault(error), NATIVE_DIALECT),
+      );
     });
     let turn = 0;
     this.#beats = setInterval(() => this.#beat(turn++ % BEATS), this.#config.heartbeatMs / BEATS);
@@ -212,19 +215,4 @@ export class Horn {
 
 function keyOf(id: string): string {
   return digestOfSecret(id).toString("base64");
-}
-
-/** Answers a handshake that is refused, in HTTP and with the native error object. */
-function refuse(stream: Duplex, fault: Fault): void {
-  if (stream.destroyed) return;
-  const body = JSON.stringify({ error: errorOf(fault) });
-  const head = [
-    `HTTP/1.1 ${fault.status} ${STATUS_CODES[fault.status] ?? "Refused"}`,
-    "connection: close",
-    "content-type: application/json",
-    `content-length: ${Buffer.byteLength(body)}`,
-    ...(fault.retryAfterSeconds === undefined ? [] : [`retry-after: ${fault.retryAfterSeconds}`]),
-    ...(fault.code === "unauthorized" ? ["www-authenticate: Bearer"] : []),
-  ];
-  stream.end(`${head.join("\r\n")}\r\n\r\n${body}`, () => stream.destroy());
 }
