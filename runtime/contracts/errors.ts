@@ -16,6 +16,8 @@ export const FAULTS = {
   idempotency_in_progress: { status: 409, retryable: true, openaiType: "invalid_request_error" },
   body_too_large: { status: 413, retryable: false, openaiType: "invalid_request_error" },
   unsupported_media_type: { status: 415, retryable: false, openaiType: "invalid_request_error" },
+  /** A model's bytes are not what its digest, its manifest or its own header says. */
+  bad_model: { status: 422, retryable: false, openaiType: "invalid_request_error" },
   rate_limited: { status: 429, retryable: true, openaiType: "rate_limit_error" },
   /** The client went away first (nginx's number; nobody reads it but the log and the metrics). */
   cancelled: { status: 499, retryable: false, openaiType: "invalid_request_error" },
@@ -25,6 +27,8 @@ export const FAULTS = {
   model_bad_answer: { status: 502, retryable: true, openaiType: "server_error" },
   /** A model server answered with an error of its own. */
   model_failed: { status: 502, retryable: true, openaiType: "server_error" },
+  /** A place of models could not be reached, refused, or broke off. */
+  pull_failed: { status: 502, retryable: true, openaiType: "server_error" },
   /** No connection to a model server, or it broke. */
   model_unreachable: { status: 503, retryable: true, openaiType: "server_error" },
   model_loading: { status: 503, retryable: true, openaiType: "server_error" },
@@ -35,6 +39,10 @@ export const FAULTS = {
   store_unavailable: { status: 503, retryable: true, openaiType: "server_error" },
   draining: { status: 503, retryable: true, openaiType: "server_error" },
   deadline_exceeded: { status: 504, retryable: true, openaiType: "server_error" },
+  /** No room on the disk, or in the store's budget. */
+  store_full: { status: 507, retryable: true, openaiType: "server_error" },
+  /** The model needs more memory than there is. */
+  model_too_large: { status: 507, retryable: false, openaiType: "server_error" },
 } as const satisfies Record<string, { status: number; retryable: boolean; openaiType: string }>;
 
 /** Code of an error object, stable for clients. */

@@ -14,3 +14,5 @@ export * from "./traces-config.ts";
 export * from "./conversations.ts";
 export * from "./identifier.ts";
 export * from "./store-config.ts";
+export * from "./model-store-config.ts";
+export * from "./quantization.ts";

@@ -49,6 +49,8 @@ export interface PullOptions {
   digest?: string;
   /** Where it comes from, such as `hf.co/org/repo:Q4_K_M`. Absent: the place that the name itself means. */
   source?: string;
+  /** Quantization profile, such as `Q4_K_M`. Absent: as the source or its tag says. */
+  profile?: string;
   /** Leaves the download; it goes on where others wait for it. */
   signal: AbortSignal;
 }

@@ -62,3 +62,19 @@ export function wholeGguf(): Buffer {
   file.text("output_norm.weight").u32(1).u64(64).u32(0).u64(288);
   return file.align(32).raw(Buffer.alloc(272)).align(32).raw(Buffer.alloc(256)).bytes();
 }
+
+/** A whole file of about so many bytes: one tensor of numbers that are told apart by the seed. */
+export function ggufOf(dataBytes: number, seed = 1): Buffer {
+  const rows = Math.ceil(dataBytes / 4 / 32);
+  const file = new GgufBytes().raw(Buffer.from("GGUF")).u32(3).u64(1).u64(2);
+  file.text("general.architecture").u32(8).text("llama");
+  file.text("general.file_type").u32(4).u32(0);
+  file.text("token_embd.weight").u32(2).u64(32).u64(rows).u32(0).u64(0);
+  const data = Buffer.alloc(rows * 128);
+  let state = seed >>> 0;
+  for (let at = 0; at < data.length; at += 4) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    data.writeUInt32LE(state, at);
+  }
+  return file.align(32).raw(data).bytes();
+}
