@@ -4,6 +4,7 @@ import { runCommand } from "./support/run.ts";
 /** Commands by name. Only the one that is called is loaded: a service's start must not pay for the others. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   engine: async () => (await import("./engine/command.ts")).engineCommand(),
+  models: async () => (await import("./engine/store/command.ts")).modelsCommand(),
   serve: async () => (await import("./orchestrator/command.ts")).serveCommand(),
   chat: async () => (await import("./orchestrator/chat/command.ts")).chatCommand(),
   ask: async () => (await import("./orchestrator/command.ts")).askCommand(),

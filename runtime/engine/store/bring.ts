@@ -53,7 +53,7 @@ export async function pullModel(task: PullTask, shop: Workshop, tell: Tell, sign
       for (const piece of resolved.pieces) layers.push(await bringPiece(piece, task, shop, what, tell, signal));
       tell({ status: "verifying sha256 digest" });
       const settings = await settingsOf(shop.folder, { layers }, what);
-      if (await register(task.name, layers, settings, resolved.origin, shop, tell, signal)) return;
+      if (await register(task.name, layers, settings, resolved, shop, tell, signal)) return;
     } catch (error) {
       await throwAway(error, layers, shop);
       throw error;
@@ -111,7 +111,7 @@ export async function createModel(
   const kept = layers.filter((layer) => kindOf(layer) !== "text");
   for (const [mediaType, text] of settingsTexts(merged)) kept.push(await keepText(mediaType, text, shop, signal));
   const isBare = Object.keys(merged).length === 0;
-  const origin = from === undefined ? "created" : `from ${shop.show(from)}`;
+  const origin = { origin: from === undefined ? "created" : `from ${shop.show(from)}` };
   try {
     if (await register(name, kept, isBare ? undefined : merged, origin, shop, tell, signal)) return;
   } catch (error) {
@@ -204,7 +204,7 @@ async function register(
   name: ModelName,
   layers: readonly Layer[],
   settings: ModelSettings | undefined,
-  source: string,
+  { origin, manifestHex }: Pick<Resolved, "origin" | "manifestHex">,
   shop: Workshop,
   tell: Tell,
   signal: AbortSignal,
@@ -217,7 +217,15 @@ async function register(
   const before = await shop.records.read(name).catch(() => undefined);
   const isThere = await shop.records.put(
     name,
-    { config, layers: [...layers], facts, name: what, source, ...(settings === undefined ? {} : { settings }) },
+    {
+      config,
+      layers: [...layers],
+      facts,
+      name: what,
+      source: origin,
+      ...(settings === undefined ? {} : { settings }),
+      ...(manifestHex === undefined ? {} : { pulledHex: manifestHex }),
+    },
     signal,
   );
   if (isThere && before !== undefined) await shop.records.collect(signal, new Set(digestsOf(before)));

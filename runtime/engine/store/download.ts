@@ -3,6 +3,7 @@ import { type FileHandle, open, readFile, rm } from "node:fs/promises";
 import { z } from "zod";
 import type { ModelStoreSettings } from "../../contracts/model-store-config.ts";
 import { Fault } from "../../core/fault.ts";
+import { jsonOf } from "../../support/json.ts";
 import { sleep } from "../../support/clock.ts";
 import { codeOf, isBroken } from "./codes.ts";
 import { Follower } from "./follower.ts";
@@ -304,12 +305,4 @@ function retryAfterMs(header: string | undefined): number {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : "failed";
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
 }

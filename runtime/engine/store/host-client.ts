@@ -2,6 +2,7 @@ import { Agent, type Dispatcher } from "undici";
 import { z } from "zod";
 import type { ModelHost } from "../../contracts/model-store-config.ts";
 import { Fault } from "../../core/fault.ts";
+import { jsonOf } from "../../support/json.ts";
 import { isBroken } from "./codes.ts";
 
 const MOST_REDIRECTS = 5;
@@ -220,12 +221,4 @@ export async function textOf(answer: Answer, mostBytes: number, what: string): P
     parts.push(part as Buffer);
   }
   return Buffer.concat(parts).toString("utf8");
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
 }

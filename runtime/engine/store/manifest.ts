@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { Fault } from "../../core/fault.ts";
+import { jsonOf } from "../../support/json.ts";
 import type { ModelFacts, ModelSettings } from "../library.ts";
 import { isDigest, shown } from "./digest.ts";
 
@@ -30,6 +31,7 @@ const FACTS = "dev.gorkheavy.facts";
 const SETTINGS = "dev.gorkheavy.settings";
 const NAME = "dev.gorkheavy.name";
 const SOURCE = "dev.gorkheavy.source";
+const PULLED = "dev.gorkheavy.manifest";
 
 const DescriptorSchema = z.looseObject({
   mediaType: z.string().min(1).max(256),
@@ -65,6 +67,8 @@ export interface Manifest {
   settings?: ModelSettings;
   name?: string;
   source?: string;
+  /** Digest of the registry's manifest that it was pulled by, 64 hex digits. */
+  pulledHex?: string;
 }
 
 const SettingsSchema = z.strictObject({
@@ -103,6 +107,7 @@ export function parseManifest(text: string, where: string): Manifest {
   const settings = SettingsSchema.safeParse(jsonOf(annotations?.[SETTINGS] ?? ""));
   const name = annotations?.[NAME];
   const source = annotations?.[SOURCE];
+  const pulledHex = annotations?.[PULLED];
   return {
     config: layerOf(config, where),
     layers: layers.map((layer) => layerOf(layer, where)),
@@ -110,6 +115,7 @@ export function parseManifest(text: string, where: string): Manifest {
     ...(settings.success ? { settings: settings.data } : {}),
     ...(name === undefined ? {} : { name }),
     ...(source === undefined ? {} : { source }),
+    ...(pulledHex === undefined ? {} : { pulledHex }),
   };
 }
 
@@ -122,7 +128,7 @@ function layerOf(descriptor: z.output<typeof DescriptorSchema>, where: string): 
 }
 
 /** A manifest's text for the store: one that Ollama can read too. */
-export function renderManifest({ config, layers, facts, settings, name, source }: Manifest): string {
+export function renderManifest({ config, layers, facts, settings, name, source, pulledHex }: Manifest): string {
   const descriptor = ({ title, ...layer }: Layer): unknown => ({
     ...layer,
     ...(title === undefined ? {} : { annotations: { [TITLE]: title } }),
@@ -130,6 +136,7 @@ export function renderManifest({ config, layers, facts, settings, name, source }
   const annotations = {
     ...(name === undefined ? {} : { [NAME]: name }),
     ...(source === undefined ? {} : { [SOURCE]: source }),
+    ...(pulledHex === undefined ? {} : { [PULLED]: pulledHex }),
     ...(facts === undefined ? {} : { [FACTS]: JSON.stringify({ ...facts, settings: undefined }) }),
     ...(settings === undefined ? {} : { [SETTINGS]: JSON.stringify(settings) }),
   };
@@ -157,12 +164,4 @@ export function weightsOf({ layers }: Pick<Manifest, "layers">, where: string): 
   if (first === undefined)
     throw new Fault("bad_model", `manifest of ${where}: no layer holds a model in GGUF or safetensors`);
   return [first, ...more];
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
 }

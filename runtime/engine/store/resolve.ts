@@ -3,6 +3,7 @@ import { basename } from "node:path";
 import { z } from "zod";
 import type { ModelHost, ModelStoreSettings } from "../../contracts/model-store-config.ts";
 import { Fault } from "../../core/fault.ts";
+import { jsonOf } from "../../support/json.ts";
 import { sleep } from "../../support/clock.ts";
 import { isBroken } from "./codes.ts";
 import { hexOf } from "./digest.ts";
@@ -272,12 +273,4 @@ function mediaTypeOf(path: string): string {
 function titleOf(path: string): string {
   const name = basename(path);
   return /^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/.test(name) ? name : "model";
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,6 +1,7 @@
 import type { FileHandle } from "node:fs/promises";
 import { z } from "zod";
 import { Fault } from "../../core/fault.ts";
+import { jsonOf } from "../../support/json.ts";
 
 /** Longest header. Source: huggingface/safetensors, MAX_HEADER_SIZE. */
 const MOST_HEADER_BYTES = 100_000_000;
@@ -77,12 +78,4 @@ export async function readSafetensors(file: FileHandle, what: string): Promise<S
   if (at !== dataBytes) throw bad(`its tensors end at byte ${at}, the file's data at ${dataBytes}`);
   const [most] = [...byType].toSorted((a, b) => b[1] - a[1]);
   return { parameters: [...byType.values()].reduce((sum, one) => sum + one, 0), type: most?.[0] ?? "unknown" };
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
 }

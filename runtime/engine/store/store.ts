@@ -116,10 +116,27 @@ export class ModelStore implements WeightsLibrary {
     const hex = digest === undefined ? wanted.digest : hexOf(`sha256:${digest}`);
     if (digest !== undefined && wanted.digest !== undefined && wanted.digest !== hex)
       throw new Fault("invalid_request", `pull ${name}: the name is pinned to another digest than sha256:${digest}`);
+    // What is pinned and here cannot be anything else at its place.
+    if (hex !== undefined && (await this.has(name, hex))) {
+      yield { status: "already here", digest: `sha256:${hex}` };
+      return;
+    }
     const key = JSON.stringify([nameKey(wanted), from, hex, profile]);
     yield* this.#jobs.follow(key, signal, (tell, stop) =>
       pullModel({ name: wanted, source: from, hex, profile }, this.#shop, tell, stop),
     );
+  }
+
+  /** Whether a model is here with all its bytes. @param hex digest of its weights or of the manifest it was pulled by. Absent: any */
+  async has(name: string, hex?: string): Promise<boolean> {
+    const record = await this.#records.read(this.#name(name)).catch(() => undefined);
+    if (record === undefined) return false;
+    const { config, layers, pulledHex } = record.manifest;
+    const digests = weightsOf(record.manifest, record.shown).map(({ digest }) => hexOf(digest));
+    if (hex !== undefined && pulledHex !== hex && !digests.includes(hex)) return false;
+    for (const { digest, size } of [config, ...layers])
+      if ((await this.#shop.blobs.has(hexOf(digest))) !== size) return false;
+    return true;
   }
 
   async *create(name: string, source: CreateSource, signal: AbortSignal): AsyncIterable<PullStep> {
@@ -230,7 +247,7 @@ export class ModelStore implements WeightsLibrary {
   async #find(text: string): Promise<ModelRecord | undefined> {
     const name = this.#name(text);
     const record = await this.#records.read(name);
-    if (record === undefined || name.digest === undefined) return record;
+    if (record === undefined || name.digest === undefined || record.manifest.pulledHex === name.digest) return record;
     return weightsOf(record.manifest, record.shown).some(({ digest }) => hexOf(digest) === name.digest)
       ? record
       : undefined;
