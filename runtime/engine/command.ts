@@ -1,6 +1,6 @@
 import { Command, Option } from "commander";
 import { cpuLimit, threadsWithin } from "../support/cpu-limit.ts";
-import { createLogger, LOG_LEVELS } from "../support/log.ts";
+import { createLogger, LOG_LEVELS, type Logger } from "../support/log.ts";
 import { integer } from "../support/options.ts";
 import { lameDuckMs, onShutdown } from "../support/shutdown.ts";
 import type { Backend } from "./backend.ts";
@@ -8,7 +8,8 @@ import { llamaBackend } from "./llama/backend.ts";
 import { modelArguments } from "./model-arguments.ts";
 import { scriptedBackend } from "./scripted/backend.ts";
 import { startEngine } from "./serve.ts";
-import { FileLibrary } from "./store/file-library.ts";
+import { openLibrary } from "./store/joined-library.ts";
+import { memoryBytes } from "./store/memory-fit.ts";
 
 interface Flags {
   store: string;
@@ -71,11 +72,15 @@ export function engineCommand(): Command {
     });
 }
 
-function backendOf(flags: Flags, files: ReadonlyMap<string, string>): Backend {
+async function backendOf(flags: Flags, files: ReadonlyMap<string, string>, log: Logger): Promise<Backend> {
   if (flags.backend === "scripted") return scriptedBackend({ loadMs: flags.loadMs, tokenMs: flags.tokenMs });
   const threads = flags.threads ?? threadsWithin(cpuLimit());
   return llamaBackend({
-    library: new FileLibrary(files),
+    library: await openLibrary(files, flags.store, {
+      env: process.env,
+      memoryBytes: memoryBytes(),
+      removed: (model) => log.warn({ model }, "removed from the store to make room"),
+    }),
     contextTokens: flags.context,
     slots: flags.slots,
     ...(threads === undefined ? {} : { threads }),
@@ -87,7 +92,7 @@ async function run(flags: Flags): Promise<void> {
   const { names, files } = modelArguments(flags.model);
   const adminToken = process.env["GORKHEAVY_ADMIN_TOKEN"];
   const options = {
-    backend: backendOf(flags, files),
+    backend: await backendOf(flags, files, log),
     models: names,
     log,
     ...(adminToken === undefined || adminToken === "" ? {} : { adminToken }),

@@ -1,5 +1,13 @@
 import { existsSync } from "node:fs";
-import type { CreateSource, LibraryEntry, ModelFacts, PullOptions, PullStep, Weights, WeightsLibrary } from "../library.ts";
+import type {
+  CreateSource,
+  LibraryEntry,
+  ModelFacts,
+  PullOptions,
+  PullStep,
+  Weights,
+  WeightsLibrary,
+} from "../library.ts";
 import { FileLibrary } from "./file-library.ts";
 import { ModelStore, type StoreOptions } from "./store.ts";
 

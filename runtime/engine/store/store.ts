@@ -172,7 +172,11 @@ export class ModelStore implements WeightsLibrary {
     this.#folder.requireWritable(`blob ${digest.slice(0, 19)}`);
     const hex = hexOf(digest);
     const quiet = { signal, tell: () => undefined, check: () => Promise.resolve() };
-    await this.#shop.blobs.importBytes(bytes, { what: digest.slice(0, 19), hex }, quiet);
+    await this.#shop.blobs.importBytes(bytes, { what: digest.slice(0, 19), hex }, quiet).catch((error: unknown) => {
+      if (!(error instanceof Fault) || error.code !== "bad_model") throw error;
+      // Whoever sent them named them wrongly.
+      throw new Fault("invalid_request", error.message, { cause: error });
+    });
   }
 
   async weights(name: string, signal: AbortSignal): Promise<Weights> {
