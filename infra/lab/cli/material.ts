@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { buildRootfs, hostRelease, rootfsKey } from "../nodes/rootfs.ts";
 import { makeImage } from "../nodes/image.ts";
 import { buildRuntimeImage, planRuntimeImage } from "../images/runtime.ts";
+import { labWeights, WEIGHTS_DIR } from "../models/weights.ts";
 import { K3S_VERSION } from "../tools/k3s.ts";
 import { type ResolvedK3s, resolveK3s } from "../tools/k3s-release.ts";
 import { cached } from "../tools/cache.ts";
@@ -60,6 +61,7 @@ export async function gatherMaterial(to: Terminal): Promise<Material> {
     [PATHS.checksums]: k3s.checksums,
     [PATHS.runtime]: join(runtime.dir, "runtime.tar"),
     [PATHS.system]: k3s.systemImages,
+    ...Object.fromEntries((await labWeights()).map(({ file }) => [`/models/${file}`, join(WEIGHTS_DIR, file)])),
   };
   return {
     pulumi,
