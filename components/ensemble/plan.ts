@@ -25,7 +25,7 @@ import type { GpuChoice } from "../models/model-args.ts";
 import { GpuSchema, problemsOf } from "../models/model-args.ts";
 import type { StoreChoice } from "../models/model-store.ts";
 import { addressOf, podsAddressOf } from "../models/model.ts";
-import { DigestSchema, SourceSchema } from "../models/weights.ts";
+import { contradictions, DigestSchema, SourceSchema } from "../models/weights.ts";
 import type { Workload } from "./fit.ts";
 
 /** What may be chosen for one member; whatever is left out is the catalogue's. */
@@ -107,9 +107,14 @@ export function memberProblems(
   members: readonly PlannedMember[],
   common: { backend: Backend; profile: ProfileName; store?: StoreChoice | undefined },
 ): { path: string[]; message: string }[] {
-  return members.flatMap((member) =>
+  const own = members.flatMap((member) =>
     problemsOf({ ...member, ...common }).map(({ path, message }) => ({ path: [member.name, ...path], message })),
   );
+  const shared = contradictions(members).map(({ index, message }) => ({
+    path: [members[index]?.name ?? "", "model"],
+    message,
+  }));
+  return [...own, ...shared];
 }
 
 /** Pure: the orchestrator's configuration for these members. Those without pods are left out. */

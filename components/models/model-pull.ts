@@ -10,7 +10,7 @@ import { labelsFor } from "../labels.ts";
 import { placementFor, podSecurity, renderResources } from "../placement.ts";
 import { pullContainer } from "./engine-container.ts";
 import type { ModelStore } from "./model-store.ts";
-import { DigestSchema, SourceSchema } from "./weights.ts";
+import { contradictions, DigestSchema, SourceSchema } from "./weights.ts";
 
 /** What one download takes: the program's code, and a few buffers of the bytes that come in. */
 const PULL_RESOURCES: Resources = {
@@ -50,11 +50,7 @@ export const ModelPullSchema = z
     if (store.kind === "ephemeral" || store.kind === "image") {
       refuse(["store"], `nothing can be put into a store of kind ${store.kind} beforehand; want node or claim`);
     }
-    const seen = new Set<string>();
-    models.forEach(({ model }, index) => {
-      if (seen.has(model)) refuse(["models", index, "model"], `${model} is there twice; give each model once`);
-      seen.add(model);
-    });
+    for (const { index, message } of contradictions(models)) refuse(["models", index, "model"], message);
   });
 type Spec = z.output<typeof ModelPullSchema>;
 
@@ -66,7 +62,7 @@ export interface ModelPullArgs {
   image: string;
   /** The store to fill, of kind `node` or `claim`. */
   store: ModelStore;
-  /** What to put there, for the backend `llama`; source and digest as in `Model`. */
+  /** What to put there, for the backend `llama`; source and digest as in `Model`. The same twice is brought once. */
   models: { model: string; source?: string; digest?: string }[];
   /** Names of the nodes that may run the models, for a store of kind `node`. */
   nodes?: string[];
@@ -97,8 +93,11 @@ export class ModelPull extends pulumi.ComponentResource {
 function jobFor(spec: Spec, node: string | undefined): k8s.types.input.batch.v1.Job {
   const labels = labelsFor("weights", "weights");
   const resources = renderResources(spec.resources);
-  const names = containerNames(spec.models.map(({ model }) => model));
-  const containers = spec.models.map((weights, index) => ({
+  const models = spec.models.filter(
+    ({ model }, index) => spec.models.findIndex((one) => one.model === model) === index,
+  );
+  const names = containerNames(models.map(({ model }) => model));
+  const containers = models.map((weights, index) => ({
     ...pullContainer(names[index] ?? `model-${index}`, spec.image, weights),
     resources,
   }));

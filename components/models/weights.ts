@@ -39,6 +39,16 @@ export function renderPullArgument({ model, source, digest }: WeightsRef): strin
   return `${model}${source === undefined ? "" : `=${source}`}${digest === undefined ? "" : `@sha256:${digest}`}`;
 }
 
+/** Pure: which entries ask for other weights under a name that an earlier one has; a store keeps one model a name. */
+export function contradictions(refs: readonly WeightsRef[]): { index: number; message: string }[] {
+  return refs.flatMap((ref, index) => {
+    const before = refs.slice(0, index).find(({ model }) => model === ref.model);
+    if (before === undefined || renderPullArgument(before) === renderPullArgument(ref)) return [];
+    const both = `${renderPullArgument(before)} and ${renderPullArgument(ref)}`;
+    return [{ index, message: `one name for two models, ${both}; give one of them another name` }];
+  });
+}
+
 /** Where a download goes: an address where the source names one, else anywhere, and a TCP port. */
 export interface Destination {
   /** IPv4 address; absent where only a name is known, since network policies know no names. */

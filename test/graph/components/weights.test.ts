@@ -50,6 +50,16 @@ test("fills the store of each worker before a model starts, one Job a node and o
   expect(brokenRules(graph, [KUBECONFIG_CANARY])).toEqual([]);
 });
 
+test("brings a model that two members share once, and refuses two models of one name", async () => {
+  const { graph } = await build({ nodes: NODES, members: { "qwen-small": BRIEF, llama: BRIEF } });
+  const { containers } = jobOf(graph.named("opus-weights-k3s-worker-1", JOB)).spec.template.spec;
+  expect(containers.filter(({ name }) => name.includes("lab-brief"))).toHaveLength(1);
+  const other = { ...BRIEF, digest: "d5".repeat(32) };
+  await expect(build({ members: { "qwen-small": BRIEF, llama: other } })).rejects.toThrow(
+    /one name for two models[\s\S]*at members\["qwen-small"\]\.model/,
+  );
+});
+
 test("gives a Job another name when what it does changes, since a Job cannot", async () => {
   const nameOf = async (args: Partial<EnsembleArgs>): Promise<string> => {
     const { graph } = await build({ nodes: NODES, ...args });
@@ -115,7 +125,12 @@ test.each<[string, Partial<ModelPullArgs>, ModelStore["kind"], RegExp]>([
   ["nodes of a shared claim", { nodes: ["a"] }, "claim", /leave the nodes out[\s\S]*at nodes/],
   ["a store that ends with the pod", {}, "ephemeral", /of kind ephemeral beforehand[\s\S]*at store/],
   ["no model", { models: [], nodes: ["a"] }, "node", /models/],
-  ["one twice", { models: [{ model: "a:1" }, { model: "a:1" }], nodes: ["a"] }, "node", /at models\[1\].model/],
+  [
+    "two models of one name",
+    { models: [{ model: "a:1" }, { model: "a:1", digest: DIGEST }], nodes: ["a"] },
+    "node",
+    /one name for two models, a:1 and a:1@sha256:c4c4\w+; give one of them another name[\s\S]*at models\[1\].model/,
+  ],
   ["half a digest", { models: [{ model: "a:1", digest: "c4c4" }], nodes: ["a"] }, "node", /want 64[\s\S]*digest/],
   ["a node that is none", { nodes: ["K3S Worker"] }, "node", /at nodes\[0\]/],
 ])("a pull refuses %s", async (_, args, kind, message) => {
