@@ -86,9 +86,9 @@ export async function deploy(settings: Settings, tokens: ReadonlyMap<string, str
     {
       ...choices,
       members: Object.fromEntries(
-        members.map(({ name, model, source, digest, sizeBytes, gpu, replicas, resources }) => [
+        members.map(({ name, model, source, digest, quantization, sizeBytes, gpu, replicas, resources }) => [
           name,
-          { model, source, digest, sizeBytes, gpu, replicas, resources },
+          { model, source, digest, quantization, sizeBytes, gpu, replicas, resources },
         ]),
       ),
       nodes: settings.nodes.map(({ name, role, cores, memoryMib }) => ({ name, role, cores, memoryMib })),

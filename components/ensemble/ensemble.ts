@@ -207,7 +207,7 @@ export class Ensemble extends pulumi.ComponentResource {
     const workers = (spec.nodes ?? []).filter(({ role }) => role === "agent").map((node) => node.name);
     const models = spec.members
       .filter(({ replicas }) => replicas > 0)
-      .map(({ model, source, digest }) => ({ model, source, digest }));
+      .map(({ model, source, digest, quantization }) => ({ model, source, digest, quantization }));
     const isFilled = kind === "claim" || (kind === "node" && workers.length > 0);
     if (spec.backend !== "llama" || !isFilled || models.length === 0) return [];
     const args = { namespace: this.namespace, image: spec.image, store: this.#store, models };
@@ -222,7 +222,7 @@ export class Ensemble extends pulumi.ComponentResource {
 
   #model(name: string, member: PlannedMember, spec: Spec, before: pulumi.Resource[]): Model {
     const images = { llama: spec.image, scripted: spec.image, ollama: spec.ollamaImage, vllm: spec.vllmImage };
-    const { source, digest, sizeBytes, gpu } = member;
+    const { source, digest, quantization, sizeBytes, gpu } = member;
     return new Model(
       childName(name, member.name),
       {
@@ -230,6 +230,7 @@ export class Ensemble extends pulumi.ComponentResource {
         model: member.model,
         source,
         digest,
+        quantization,
         sizeBytes,
         gpu,
         namespace: this.namespace,

@@ -25,7 +25,7 @@ import type { GpuChoice } from "../models/model-args.ts";
 import { GpuSchema, problemsOf } from "../models/model-args.ts";
 import type { StoreChoice } from "../models/model-store.ts";
 import { addressOf, podsAddressOf } from "../models/model.ts";
-import { contradictions, DigestSchema, SourceSchema } from "../models/weights.ts";
+import { contradictions, DigestSchema, QuantizationSchema, SourceSchema } from "../models/weights.ts";
 import type { Workload } from "./fit.ts";
 
 /** What may be chosen for one member; whatever is left out is the catalogue's. */
@@ -33,6 +33,7 @@ export const MemberChoiceSchema = z.strictObject({
   model: ModelRefSchema.optional(),
   source: SourceSchema.optional(),
   digest: DigestSchema.optional(),
+  quantization: QuantizationSchema.optional(),
   sizeBytes: z.int().min(1).optional(),
   gpu: GpuSchema.optional(),
   replicas: z.int().min(0).max(64).optional(),
@@ -49,6 +50,8 @@ export interface MemberChoice {
   source?: string;
   /** SHA-256 that its weights must have, 64 hexadecimal digits. @default - as the source says */
   digest?: string;
+  /** Which of the quantizations that a place offers; see `ModelArgs.quantization`. @default - what the name says */
+  quantization?: string;
   /** Size of its weights, bytes. With it a model that is not in the catalogue runs with the place's own figures, if it fits. @default - the catalogue's */
   sizeBytes?: number;
   /** Graphics cards of each of its pods, for the backends `vllm` and `ollama`. @default - none */
@@ -75,8 +78,9 @@ export const MembersSchema = z.record(z.string(), MemberChoiceSchema).transform(
       choice.resources,
     );
     const parsed = ResourcesSchema.safeParse(figures);
-    const { source, digest, sizeBytes, gpu, replicas = 1 } = choice;
-    if (parsed.success) return [{ ...entry, model, source, digest, sizeBytes, gpu, resources: parsed.data, replicas }];
+    const { source, digest, quantization, sizeBytes, gpu, replicas = 1 } = choice;
+    if (parsed.success)
+      return [{ ...entry, model, source, digest, quantization, sizeBytes, gpu, resources: parsed.data, replicas }];
     if (CATALOGUE.every((known) => known.model !== model)) {
       ctx.addIssue({
         code: "custom",
@@ -96,6 +100,7 @@ export const MembersSchema = z.record(z.string(), MemberChoiceSchema).transform(
 export interface PlannedMember extends CatalogueModel {
   source: string | undefined;
   digest: string | undefined;
+  quantization: string | undefined;
   /** Size of the weights where the choice says it, bytes. */
   sizeBytes: number | undefined;
   gpu: z.output<typeof GpuSchema> | undefined;

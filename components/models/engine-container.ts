@@ -5,7 +5,7 @@ import type { BackendContainers, BackendSpec } from "./backend.ts";
 import { CONTEXT_TOKENS, ENGINE_STORE, mounts } from "./backend.ts";
 import { httpProbe } from "./probes.ts";
 import type { WeightsRef } from "./weights.ts";
-import { renderPullArgument } from "./weights.ts";
+import { renderPullArguments } from "./weights.ts";
 
 type Container = k8s.types.input.core.v1.Container;
 
@@ -51,7 +51,7 @@ export function pullContainer(name: string, image: string, weights: WeightsRef):
     image,
     imagePullPolicy: "IfNotPresent",
     command: PROGRAM,
-    args: ["models", "pull", renderPullArgument(weights), "--store", ENGINE_STORE],
+    args: ["models", "pull", ...renderPullArguments(weights), "--store", ENGINE_STORE],
     securityContext: containerSecurity(),
     volumeMounts: mounts(false),
   };

@@ -15,7 +15,7 @@ import { BackendSchema } from "./backend.ts";
 import type { ModelStore } from "./model-store.ts";
 import type { ProbeChoice } from "./probes.ts";
 import { ProbesSchema } from "./probes.ts";
-import { DigestSchema, memoryProblem, SourceSchema } from "./weights.ts";
+import { DigestSchema, memoryProblem, QuantizationSchema, SourceSchema } from "./weights.ts";
 
 /** Bytes of a MB, the catalogue's unit of downloads. */
 const MB = 1_000_000;
@@ -47,6 +47,7 @@ export const ModelSchema = z
     model: ModelRefSchema,
     source: SourceSchema.optional(),
     digest: DigestSchema.optional(),
+    quantization: QuantizationSchema.optional(),
     sizeBytes: z.int().min(1).optional(),
     namespace: later("namespace", z.string().min(1)),
     image: ImageRefSchema,
@@ -88,6 +89,8 @@ export interface ModelArgs {
   source?: string;
   /** SHA-256 that the weights' file must have, 64 hexadecimal digits; for `llama` and `ollama`. @default - as the source says */
   digest?: string;
+  /** Which of the quantizations that a place offers, for `llama`: `Q4_K_M`, `Q8_0` or `F16`. @default - what the name says */
+  quantization?: string;
   /** Size of the weights, bytes: a limit that they cannot fit is refused at preview. @default - the catalogue's, else unchecked */
   sizeBytes?: number;
   /** Namespace, which must exist. */
@@ -121,6 +124,7 @@ export interface ModelChoice {
   profile: ProfileName;
   source?: string | undefined;
   digest?: string | undefined;
+  quantization?: string | undefined;
   sizeBytes?: number | undefined;
   resources?: Resources | undefined;
   gpu?: unknown;
@@ -131,13 +135,17 @@ export interface ModelChoice {
 /** What cannot be honoured together, each with what to do: a digest that nobody checks would be worse than none. */
 export function problemsOf(choice: ModelChoice): { path: string[]; message: string }[] {
   const found: { path: string[]; message: string }[] = [];
-  const { backend, source, digest, gpu, store } = choice;
+  const { backend, source, digest, quantization, gpu, store } = choice;
   const refuse = (field: string, message: string): void => void found.push({ path: [field], message });
   if (backend === "llama" && digest === undefined && isUrl(source)) {
     refuse(
       "digest",
       `what is at ${source} may change: want the SHA-256 that its file must have, as sha256sum prints it`,
     );
+  }
+  if (quantization !== undefined && (backend !== "llama" || isUrl(source))) {
+    const instead = isUrl(source) ? "a URL is one file" : `${backend} takes it from the model's own name`;
+    refuse("quantization", `${instead}; take it out, or let llama choose in a repository`);
   }
   if (backend === "ollama" && source !== undefined) {
     refuse("source", "an Ollama server pulls a model by its own name; write the source into model");

@@ -10,7 +10,7 @@ import { labelsFor } from "../labels.ts";
 import { placementFor, podSecurity, renderResources } from "../placement.ts";
 import { pullContainer } from "./engine-container.ts";
 import type { ModelStore } from "./model-store.ts";
-import { contradictions, DigestSchema, SourceSchema } from "./weights.ts";
+import { contradictions, DigestSchema, QuantizationSchema, SourceSchema } from "./weights.ts";
 
 /** What one download takes: the program's code, and a few buffers of the bytes that come in. */
 const PULL_RESOURCES: Resources = {
@@ -32,7 +32,12 @@ export const ModelPullSchema = z
     store: z.custom<ModelStore>(),
     models: z
       .array(
-        z.strictObject({ model: ModelRefSchema, source: SourceSchema.optional(), digest: DigestSchema.optional() }),
+        z.strictObject({
+          model: ModelRefSchema,
+          source: SourceSchema.optional(),
+          digest: DigestSchema.optional(),
+          quantization: QuantizationSchema.optional(),
+        }),
       )
       .min(1),
     nodes: z.array(MemberNameSchema).optional(),
@@ -62,8 +67,8 @@ export interface ModelPullArgs {
   image: string;
   /** The store to fill, of kind `node` or `claim`. */
   store: ModelStore;
-  /** What to put there, for the backend `llama`; source and digest as in `Model`. The same twice is brought once. */
-  models: { model: string; source?: string; digest?: string }[];
+  /** What to put there, for the backend `llama`; the rest as in `Model`. The same twice is brought once. */
+  models: { model: string; source?: string; digest?: string; quantization?: string }[];
   /** Names of the nodes that may run the models, for a store of kind `node`. */
   nodes?: string[];
   /** Requests and limits of each download. @default - 50m and 64Mi, 500m and 256Mi */

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Resources } from "../../runtime/contracts/index.ts";
+import { USUAL_PROFILES } from "../../runtime/contracts/index.ts";
 
 /** Bytes of a MiB. */
 const MIB = 1_048_576;
@@ -16,13 +17,16 @@ export const DigestSchema = z
   .regex(/^(sha256:)?[0-9a-f]{64}$/, "want 64 lower-case hexadecimal digits, as sha256sum prints them")
   .transform((digest) => digest.replace(/^sha256:/, ""));
 
-/** Where weights come from: anything that has no place for a second meaning in `NAME=SOURCE@sha256:DIGEST` or in a shell. */
+/** Where weights come from, as the engine's store reads it; nothing with a password, and no digest, which is a setting of its own. */
 export const SourceSchema = z
   .string()
   .regex(
-    /^(https?:\/\/[^\s@]+|[A-Za-z0-9][\w.-]*(:\d+)?(\/[\w.-]+)*(:[\w.-]+)?(@[0-9a-f]{40})?)$/,
-    "want an http or https URL, or a name such as hf.co/org/repository:Q4_K_M",
+    /^(?!.*@sha256:)(https?:\/\/[^\s@]+|(oci:)?[A-Za-z0-9][\w.-]*(:\d+)?(\/[\w.-]+)*(@[\w.-]+)?(:[\w.-]+(\/[\w.-]+)*)?)$/,
+    "want an http or https URL without a user, hf.co/org/repository[@revision][:file or quantization], oci:host/repository[:tag], or a model's name",
   );
+
+/** Name of a profile that chooses among the quantizations that a place offers. */
+export const QuantizationSchema = z.enum(Object.keys(USUAL_PROFILES));
 
 /** What weights are asked for by: a name, and what is known of them beside it. */
 export interface WeightsRef {
@@ -32,19 +36,26 @@ export interface WeightsRef {
   source?: string | undefined;
   /** SHA-256, 64 hexadecimal digits. */
   digest?: string | undefined;
+  /** Absent: what the place offers first, or the name says. */
+  quantization?: string | undefined;
 }
 
-/** How `gorkheavy models pull` is told of weights: `NAME[=SOURCE][@sha256:DIGEST]`. */
-export function renderPullArgument({ model, source, digest }: WeightsRef): string {
-  return `${model}${source === undefined ? "" : `=${source}`}${digest === undefined ? "" : `@sha256:${digest}`}`;
+/** What `gorkheavy models pull` is told of weights: `NAME[=SOURCE][@sha256:DIGEST]`, and a profile. */
+export function renderPullArguments({ model, source, digest, quantization }: WeightsRef): string[] {
+  const pin = digest === undefined ? "" : `@sha256:${digest}`;
+  return [
+    `${model}${source === undefined ? "" : `=${source}`}${pin}`,
+    ...(quantization === undefined ? [] : ["--profile", quantization]),
+  ];
 }
 
 /** Pure: which entries ask for other weights under a name that an earlier one has; a store keeps one model a name. */
 export function contradictions(refs: readonly WeightsRef[]): { index: number; message: string }[] {
   return refs.flatMap((ref, index) => {
     const before = refs.slice(0, index).find(({ model }) => model === ref.model);
-    if (before === undefined || renderPullArgument(before) === renderPullArgument(ref)) return [];
-    const both = `${renderPullArgument(before)} and ${renderPullArgument(ref)}`;
+    const [one, other] = [before ?? ref, ref].map((each) => renderPullArguments(each).join(" "));
+    if (one === undefined || one === other) return [];
+    const both = `${one} and ${other ?? ""}`;
     return [{ index, message: `one name for two models, ${both}; give one of them another name` }];
   });
 }

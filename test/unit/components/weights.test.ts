@@ -5,7 +5,7 @@ import {
   destinationsOf,
   DigestSchema,
   memoryProblem,
-  renderPullArgument,
+  renderPullArguments,
   SourceSchema,
 } from "../../../components/models/weights.ts";
 import { PROFILES } from "../../../runtime/contracts/index.ts";
@@ -13,12 +13,12 @@ import { PROFILES } from "../../../runtime/contracts/index.ts";
 const DIGEST = "c4".repeat(32);
 
 test.each([
-  [{ model: "a:1" }, "a:1"],
-  [{ model: "a:1", digest: DIGEST }, `a:1@sha256:${DIGEST}`],
-  [{ model: "a:1", source: "hf.co/o/r:Q4_K_M" }, "a:1=hf.co/o/r:Q4_K_M"],
-  [{ model: "a:1", source: "http://h/a.gguf", digest: DIGEST }, `a:1=http://h/a.gguf@sha256:${DIGEST}`],
-])("tells a pull of %j", (weights, text) => {
-  expect(renderPullArgument(weights)).toBe(text);
+  [{ model: "a:1" }, ["a:1"]],
+  [{ model: "a:1", digest: DIGEST }, [`a:1@sha256:${DIGEST}`]],
+  [{ model: "a:1", source: "hf.co/o/r", quantization: "Q8_0" }, ["a:1=hf.co/o/r", "--profile", "Q8_0"]],
+  [{ model: "a:1", source: "http://h/a.gguf", digest: DIGEST }, [`a:1=http://h/a.gguf@sha256:${DIGEST}`]],
+])("tells a pull of %j", (weights, texts) => {
+  expect(renderPullArguments(weights)).toEqual(texts);
 });
 
 describe("a digest", () => {
@@ -42,6 +42,8 @@ describe("a source", () => {
     "http://192.168.1.1:8480/models/a.gguf",
     "https://example.org/a.gguf?download=true",
     "hf.co/org/repository:Q4_K_M",
+    "hf.co/org/repository@main:folder/model-Q8_0.gguf",
+    "oci:registry.example:5000/team/model:1b",
     "registry.example:5000/team/model:1b",
     "org/name@0123456789abcdef0123456789abcdef01234567",
   ])("may be %s", (text) => {
