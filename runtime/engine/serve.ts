@@ -2,6 +2,7 @@ import { sleep } from "../support/clock.ts";
 import { type ClientTimes, listen, type Listening } from "../support/listen.ts";
 import { ModelChanges } from "./api/model-changes.ts";
 import { mainPort, ollamaPort } from "./api/ports.ts";
+import { type StreamLimits, StreamServer } from "./api/stream/stream-server.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 
 /** Where an engine listens. */
@@ -11,6 +12,8 @@ export interface EngineAddress {
   port: number;
   /** Ollama API; 0 takes a free port. */
   ollamaPort: number;
+  /** Bounds of the main API's WebSocket. Absent: the usual ones. */
+  stream?: Partial<StreamLimits>;
 }
 
 /** An engine that listens. */
@@ -39,6 +42,8 @@ export async function startEngine(options: EngineOptions, address: EngineAddress
   );
   // Only now: an engine whose port is taken has not begun to read and load.
   engine.start();
+  const stream = new StreamServer(engine, changes, address.stream);
+  stream.attach(main.server);
   return {
     engine,
     main,
@@ -47,7 +52,7 @@ export async function startEngine(options: EngineOptions, address: EngineAddress
       engine.drain();
       if (lameDuckMs > 0) await sleep(lameDuckMs);
       changes.close();
-      await Promise.all([main.drain(graceMs), ollama.drain(graceMs)]);
+      await Promise.all([stream.drain(graceMs), main.drain(graceMs), ollama.drain(graceMs)]);
       await engine.close();
     },
   };

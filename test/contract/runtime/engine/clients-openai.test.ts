@@ -199,9 +199,7 @@ describe.each([
     const usual = await openai().embeddings.create({ model, input: "one" });
     expect(usual.data[0]?.embedding[0]).toBeCloseTo(floats.data[0]?.embedding[0] ?? Number.NaN, 5);
     for (const input of [[1, 2], "", [], ["a", ""]])
-      await expect(openai().embeddings.create({ model, input: input })).rejects.toBeInstanceOf(
-        OpenAI.BadRequestError,
-      );
+      await expect(openai().embeddings.create({ model, input: input })).rejects.toBeInstanceOf(OpenAI.BadRequestError);
   });
 
   test("gets a response, the same whole and in events", async () => {
