@@ -1,103 +1,127 @@
-import { Command, Option } from "commander";
+import { Command } from "commander";
+import { type EngineConfig, EngineConfigSchema } from "../contracts/engine-config.ts";
 import { cpuLimit, threadsWithin } from "../support/cpu-limit.ts";
-import { createLogger, LOG_LEVELS, type Logger } from "../support/log.ts";
-import { integer } from "../support/options.ts";
+import { createLogger, type Logger } from "../support/log.ts";
+import { memoryLimit } from "../support/memory-limit.ts";
 import { lameDuckMs, onShutdown } from "../support/shutdown.ts";
 import type { Backend } from "./backend.ts";
+import { printConfig } from "./config/print.ts";
+import { LiveConfig } from "./config/reload.ts";
+import { SETTINGS, variableOf } from "./config/settings.ts";
+import { resolveConfig, type Sources } from "./config/sources.ts";
+import type { EngineOptions } from "./engine.ts";
 import { llamaBackend } from "./llama/backend.ts";
-import { modelArguments } from "./model-arguments.ts";
 import { scriptedBackend } from "./scripted/backend.ts";
 import { startEngine } from "./serve.ts";
 import { openLibrary } from "./store/joined-library.ts";
-import { memoryBytes } from "./store/memory-fit.ts";
 
-interface Flags {
-  store: string;
-  host: string;
-  port: number;
-  ollamaPort: number;
-  backend: string;
-  model: string[];
-  threads?: number;
-  context: number;
-  slots: number;
-  loadMs: number;
-  tokenMs: number;
-  graceMs: number;
-  logLevel: string;
-}
+const DEFAULTS = EngineConfigSchema.parse({});
 
 /** `engine`: serves models. */
 export function engineCommand(): Command {
-  return new Command("engine")
-    .description("serve models: the main API (health, models) and the Ollama API")
-    .option("--store <dir>", "where model files are kept", "/models")
-    .option("--host <address>", "address to listen on; 0.0.0.0 opens it to the network", "127.0.0.1")
-    .option("--port <number>", "port of the main API", integer("port", 0, 65_535), 5000)
-    .option("--ollama-port <number>", "port of the Ollama API", integer("ollama-port", 0, 65_535), 11_434)
-    .addOption(
-      new Option("--backend <name>", "where inference happens").choices(["llama", "scripted"]).default("llama"),
-    )
-    .requiredOption(
-      "--model <name...>",
-      "models to serve, family:tag, with their files as family:tag=FILE.gguf; each may be given with its own --model",
-    )
-    .option(
-      "--threads <number>",
-      "threads of the inference (default: the CPU limit of this container, else llama.cpp's choice)",
-      integer("threads", 1, 1024),
-    )
-    .option(
-      "--context <number>",
-      "llama: longest window, tokens; less where a model was trained for less",
-      integer("context", 256, 1_048_576),
-      4096,
-    )
-    .option("--slots <number>", "llama: answers that a model writes at the same time", integer("slots", 1, 64), 2)
-    .option("--load-ms <number>", "scripted: how long a load takes", integer("load-ms", 0, 3_600_000), 0)
-    .option("--token-ms <number>", "scripted: pause between two words", integer("token-ms", 0, 60_000), 0)
-    .option(
-      "--grace-ms <number>",
-      "longest wait for running answers at SIGTERM",
-      integer("grace-ms", 0, 3_600_000),
-      25_000,
-    )
-    .addOption(new Option("--log-level <level>", "what is logged").choices(LOG_LEVELS).default("info"))
-    .addHelpText(
-      "after",
-      "\nGORKHEAVY_ADMIN_TOKEN: token of whoever may pull other models and unload; without it nobody may.",
-    )
-    .action(async (flags: Flags) => {
-      await run(flags);
-    });
+  const command = new Command("engine")
+    .description("serve models: the main API, the Ollama API and the OpenAI API")
+    .option("--config <file>", "YAML or JSON file with settings, such as one of a mounted ConfigMap; watched")
+    .option("--secrets <dir>", "folder with one file a setting, such as a mounted Secret with adminToken; watched")
+    .option("--print-config", "print the settings and where each is from, without secrets, and end");
+  for (const one of SETTINGS) if (one.flag !== "") command.option(one.flag, `${one.help}${defaultOf(one.path)}`);
+  return command.addHelpText("after", sourcesHelp()).action(run);
 }
 
-async function backendOf(flags: Flags, files: ReadonlyMap<string, string>, log: Logger): Promise<Backend> {
-  if (flags.backend === "scripted") return scriptedBackend({ loadMs: flags.loadMs, tokenMs: flags.tokenMs });
-  const threads = flags.threads ?? threadsWithin(cpuLimit());
-  return llamaBackend({
-    library: await openLibrary(files, flags.store, {
-      env: process.env,
-      memoryBytes: memoryBytes(),
-      removed: (model) => log.warn({ model }, "removed from the store to make room"),
-    }),
-    contextTokens: flags.context,
-    slots: flags.slots,
-    ...(threads === undefined ? {} : { threads }),
-  });
+/** A setting's default for the help; nothing where it has none. */
+function defaultOf(path: string): string {
+  const value = path
+    .split(".")
+    .reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], DEFAULTS);
+  return value === undefined || Array.isArray(value) ? "" : ` (default: ${JSON.stringify(value)})`;
 }
 
-async function run(flags: Flags): Promise<void> {
-  const log = createLogger("engine", flags.logLevel);
-  const { names, files } = modelArguments(flags.model);
-  const adminToken = process.env["GORKHEAVY_ADMIN_TOKEN"];
-  const options = {
-    backend: await backendOf(flags, files, log),
-    models: names,
-    log,
-    ...(adminToken === undefined || adminToken === "" ? {} : { adminToken }),
+function sourcesHelp(): string {
+  const width = Math.max(...SETTINGS.map(({ path }) => path.length));
+  const rows = SETTINGS.map(
+    (one) => `  ${one.path.padEnd(width)}  ${variableOf(one)}${one.live ? "" : " (change takes a restart)"}`,
+  );
+  return [
+    "",
+    "Settings come from the file, then the Secret's folder, then the environment, then flags; the later wins. A variable with _FILE",
+    "names a file that holds the value. The file and the Secret are read again when they change and at SIGHUP; a wrong one changes nothing.",
+    "In the file, and as environment variables:",
+    ...rows,
+  ].join("\n");
+}
+
+async function run(flags: Record<string, unknown>): Promise<void> {
+  const { config: file, secrets, printConfig: print } = flags;
+  const sources: Sources = {
+    env: process.env,
+    flags,
+    ...(typeof file === "string" ? { file } : {}),
+    ...(typeof secrets === "string" ? { secrets } : {}),
   };
-  const running = await startEngine(options, { host: flags.host, port: flags.port, ollamaPort: flags.ollamaPort });
-  log.info({ main: running.main.url, ollama: running.ollama.url, backend: flags.backend, models: names }, "listening");
-  onShutdown(() => running.stop(flags.graceMs, lameDuckMs(process.env)), log);
+  const resolved = await resolveConfig(sources);
+  const { config } = resolved;
+  if (print === true) {
+    process.stdout.write(printConfig(resolved));
+    return;
+  }
+  const log = createLogger("engine", config.logLevel);
+  for (const warning of resolved.warnings) log.warn(warning);
+  const files = new Map<string, string>();
+  setFiles(files, config);
+  const running = await startEngine(
+    { backend: await backendOf(config, files, log), log, ...optionsOf(config) },
+    config,
+  );
+  const { main, ollama, engine } = running;
+  const models = config.models.map(({ name }) => name);
+  log.info({ main: main.url, ollama: ollama.url, backend: config.backend, models }, "listening");
+  const live = new LiveConfig(
+    sources,
+    resolved,
+    async (next) => {
+      log.level = next.logLevel;
+      graceMs = next.graceMs;
+      setFiles(files, next);
+      await engine.reconfigure(optionsOf(next));
+    },
+    log,
+  );
+  let { graceMs } = config;
+  live.watch();
+  process.on("SIGHUP", () => void live.reload(true));
+  onShutdown(() => {
+    live.close();
+    return running.stop(graceMs, lameDuckMs(process.env));
+  }, log);
+}
+
+async function backendOf(config: EngineConfig, files: ReadonlyMap<string, string>, log: Logger): Promise<Backend> {
+  const { loadMs, tokenMs, contextTokens, slots } = config;
+  if (config.backend === "scripted") return scriptedBackend({ loadMs, tokenMs });
+  const threads = config.threads ?? threadsWithin(cpuLimit());
+  const library = await openLibrary(files, config.store, {
+    env: process.env,
+    memoryBytes: memoryLimit(),
+    removed: (model) => log.warn({ model }, "removed from the store to make room"),
+  });
+  return llamaBackend({ library, contextTokens, slots, ...(threads === undefined ? {} : { threads }) });
+}
+
+/** The files of the models that have one, as they are named now. */
+function setFiles(files: Map<string, string>, { models }: EngineConfig): void {
+  files.clear();
+  for (const { name, file } of models) if (file !== undefined) files.set(name, file);
+}
+
+/** What of a configuration an engine may also take over while it runs. */
+function optionsOf(config: EngineConfig): Pick<EngineOptions, "models" | "onDemand" | "rules" | "adminToken"> {
+  const { keepAliveSeconds, ...rules } = config.residency;
+  const named = (load: "start" | "demand"): string[] =>
+    config.models.filter((model) => model.load === load).map(({ name }) => name);
+  return {
+    models: named("start"),
+    onDemand: named("demand"),
+    rules: { ...rules, keepAliveMs: keepAliveSeconds < 0 ? Number.POSITIVE_INFINITY : keepAliveSeconds * 1000 },
+    ...(config.adminToken === undefined ? {} : { adminToken: config.adminToken }),
+  };
 }

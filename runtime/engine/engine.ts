@@ -15,6 +15,8 @@ export interface EngineOptions {
   backend: Backend;
   /** Models that it serves; they are loaded at start. */
   models: readonly string[];
+  /** Models that are loaded when they are asked for. */
+  onDemand?: readonly string[];
   /** Token of whoever may change the engine. Absent: nobody may. */
   adminToken?: string;
   log: Logger;
@@ -31,8 +33,9 @@ export class Engine {
   readonly metrics: EngineMetrics;
   readonly lifecycle: EngineLifecycle;
   readonly #log: Logger;
-  readonly #adminToken: Buffer | undefined;
-  readonly #models: readonly string[];
+  #adminToken: Buffer | undefined;
+  #models: readonly string[];
+  #onDemand: readonly string[];
   #draining = false;
 
   constructor(options: EngineOptions) {
@@ -47,7 +50,8 @@ export class Engine {
     });
     this.metrics = new EngineMetrics(this.residency);
     this.#models = options.models;
-    this.#adminToken = options.adminToken === undefined ? undefined : digestOfSecret(options.adminToken);
+    this.#onDemand = options.onDemand ?? [];
+    this.#setAdminToken(options.adminToken);
   }
 
   /** Which models are there, and the verbs that change it. */
@@ -58,8 +62,34 @@ export class Engine {
   /** Registers the models; what has to be read and loaded goes on after it returns, and is seen in their states. */
   start(): void {
     this.lifecycle.apply("Engine Started");
-    for (const model of this.#models) this.residency.register(model, true);
+    this.#register();
     this.#settle();
+  }
+
+  /**
+   * Takes over what may change while it runs. Models that are no longer named are taken away, new ones come, and where a name has other weights now
+   * they are swapped; what was pulled or made meanwhile stays.
+   */
+  async reconfigure(next: Pick<EngineOptions, "models" | "onDemand" | "adminToken" | "rules">): Promise<void> {
+    const named = [...next.models, ...(next.onDemand ?? [])];
+    const before = [...this.#models, ...this.#onDemand];
+    this.#setAdminToken(next.adminToken);
+    this.#models = next.models;
+    this.#onDemand = next.onDemand ?? [];
+    this.residency.configure(next.rules ?? {});
+    for (const name of before) if (!named.includes(name)) this.residency.remove(name);
+    this.#register();
+    await Promise.all(named.filter((name) => before.includes(name)).map((name) => this.residency.refresh(name)));
+    this.#settle();
+  }
+
+  #register(): void {
+    for (const model of this.#models) this.residency.register(model, true);
+    for (const model of this.#onDemand) this.residency.register(model);
+  }
+
+  #setAdminToken(token: string | undefined): void {
+    this.#adminToken = token === undefined ? undefined : digestOfSecret(token);
   }
 
   /** Whether it answers for what it promised. */

@@ -37,7 +37,9 @@ export async function startEngine(options: EngineOptions, address: EngineAddress
   const ollama = await listen(ollamaPort(engine), host, address.ollamaPort, undefined, TIMES).catch(
     async (error: unknown) => {
       await main.drain(0);
-      throw error;
+      throw error instanceof Error
+        ? new Error(error.message.replace("--port", "--ollama-port"), { cause: error })
+        : error;
     },
   );
   // Only now: an engine whose port is taken has not begun to read and load.

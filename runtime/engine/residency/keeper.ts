@@ -252,8 +252,9 @@ export class Keeper {
     entry.failure = reason;
     entry.current = again;
     entry.comesBack = undefined;
-    const code = cause instanceof Fault && cause.code === "unknown_model" ? cause.code : "model_failed";
-    const words = code === "unknown_model" ? reason : `${entry.name} failed to load: ${reason}`;
+    const code =
+      cause instanceof Fault && ["unknown_model", "model_too_large"].includes(cause.code) ? cause.code : "model_failed";
+    const words = code === "model_failed" ? `${entry.name} failed to load: ${reason}` : reason;
     for (const waiter of entry.waiters) waiter.fail(new Fault(code, words, { cause }));
     this.#options.changed?.();
   }
@@ -271,7 +272,7 @@ export class Keeper {
     }
     const again = this.copy(entry.name);
     again.notBeforeMs = Number.POSITIVE_INFINITY;
-    this.#fail(entry, again, reason);
+    this.#fail(entry, again, reason, new Fault("model_too_large", reason));
   }
 
   /** There is no room for two versions: the old one ends what runs and goes before the new one is loaded. Requests wait meanwhile. */

@@ -89,7 +89,8 @@ export class Residency {
       this.#keeper.tick();
       return;
     }
-    const same = facts?.digest === undefined || facts.digest === (next ?? current).facts?.digest;
+    // A local file that was changed has no digest before it is read whole.
+    const same = facts?.digest === (next ?? current).facts?.digest;
     if (facts === undefined || (same && !force)) return;
     this.#keeper.swap(entry, facts);
   }

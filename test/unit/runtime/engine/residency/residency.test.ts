@@ -190,7 +190,7 @@ describe("memory", () => {
     const { residency, backend } = open(rules);
     const refused = residency.lease("c").catch((error: unknown) => error);
     await clock.advance(10);
-    expect(await refused).toMatchObject({ code: "model_failed", message: expect.stringMatching(message) as string });
+    expect(await refused).toMatchObject({ code: "model_too_large", message: expect.stringMatching(message) as string });
     expect(residency.status("c").status).toMatchObject({ state: "failed" });
     expect(loadsOf(backend)).toEqual([]);
     // With other rules it is tried again.
