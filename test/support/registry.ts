@@ -157,7 +157,7 @@ export async function startRegistry(): Promise<Registry> {
       const part = piece.subarray(0, Math.max(0, most - sent));
       sent += part.length;
       if (isBlob) servedBytes += part.length;
-      if (!response.write(part)) await Promise.race([once(response, "drain"), once(response, "close")]);
+      if (!response.write(part)) await writable(response);
       if (sent >= most) {
         if (cut === undefined) return;
         // What was written is to arrive before the end does.
@@ -249,6 +249,17 @@ export async function startRegistry(): Promise<Registry> {
     },
   };
   return registry;
+}
+
+/** Waits until more may be written, or nobody reads any more. */
+function writable(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off("drain", done).off("close", done);
+      resolve();
+    };
+    response.on("drain", done).on("close", done);
+  });
 }
 
 async function* pieces(content: Content, first: number, last: number): AsyncIterable<Buffer> {

@@ -7,7 +7,7 @@ import { jsonOf } from "../../support/json.ts";
 import { sleep } from "../../support/clock.ts";
 import { codeOf, isBroken } from "./codes.ts";
 import { Follower } from "./follower.ts";
-import { type Answer, discard } from "./host-client.ts";
+import { abandon, type Answer, discard } from "./host-client.ts";
 import type { StoreFolder } from "./layout.ts";
 import { backoffMs, nextRange, parseContentRange, strongTag } from "./ranges.ts";
 import { BlobWriter } from "./blob-writer.ts";
@@ -71,8 +71,8 @@ export async function download(wanted: Wanted, options: DownloadOptions): Promis
     follower = new Follower(handle);
     return await new Transfer(wanted, options, handle, follower).run();
   } catch (error) {
-    options.signal.throwIfAborted();
-    if (error instanceof Fault && error.code === "bad_model") await forget(partial);
+    const { size } = await handle.stat();
+    if (size === 0 || (error instanceof Fault && error.code === "bad_model")) await forget(partial);
     throw error;
   } finally {
     await follower?.close();
@@ -173,7 +173,7 @@ class Transfer {
     try {
       await this.#accept(answer, first, last);
     } finally {
-      if (!answer.body.destroyed) answer.body.destroy();
+      if (!answer.body.destroyed) abandon(answer);
     }
   }
 

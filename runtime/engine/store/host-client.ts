@@ -208,6 +208,13 @@ export function discard({ body }: Answer): void {
   body.dump({ limit: 65_536 }).catch(() => undefined);
 }
 
+/** Closes the connection of an answer that is not read to its end. */
+export function abandon({ body }: Answer): void {
+  // It says that it was closed, to whoever listens or else to the process.
+  body.on("error", () => undefined);
+  body.destroy();
+}
+
 /** A body as text. @throws Fault bad_model when it is longer than it may be */
 export async function textOf(answer: Answer, mostBytes: number, what: string): Promise<string> {
   const parts: Buffer[] = [];
@@ -215,7 +222,7 @@ export async function textOf(answer: Answer, mostBytes: number, what: string): P
   for await (const part of answer.body) {
     size += (part as Buffer).length;
     if (size > mostBytes) {
-      answer.body.destroy();
+      abandon(answer);
       throw new Fault("bad_model", `${what}: longer than ${mostBytes} bytes`);
     }
     parts.push(part as Buffer);

@@ -1,58 +1,25 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { ModelStoreInput } from "../../../../../runtime/contracts/model-store-config.ts";
-import type { PullOptions, PullStep } from "../../../../../runtime/engine/library.ts";
-import { ModelStore, type StoreOptions } from "../../../../../runtime/engine/store/store.ts";
 import { ggufOf, wholeGguf } from "../../../../support/gguf-bytes.ts";
 import { type Registry, sha256, startRegistry } from "../../../../support/registry.ts";
+import { pull, type StoreBench, startStoreBench } from "../../../../support/store.ts";
 
 const never = new AbortController().signal;
 const MIB = 1_048_576;
-/** Quick to give up; otherwise as people have it. */
-const QUICK: ModelStoreInput = { retries: 2, stallMs: 500, connectMs: 2_000, chunkBytes: 65_536, reserveBytes: 0 };
 
-let folder: string;
+let bench: StoreBench;
 let registry: Registry;
-let open: ModelStore[];
+let store: StoreBench["store"];
+let files: StoreBench["files"];
+let folder: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "store-"));
-  registry = await startRegistry();
-  open = [];
+  bench = await startStoreBench();
+  ({ registry, folder } = bench);
+  store = (...given) => bench.store(...given);
+  files = () => bench.files();
 });
-afterEach(async () => {
-  await Promise.all(open.map((store) => store.close()));
-  await registry.close();
-  await rm(folder, { recursive: true });
-});
-
-async function store(
-  settings: ModelStoreInput = {},
-  options: Omit<StoreOptions, "settings"> = {},
-): Promise<ModelStore> {
-  const opened = await ModelStore.open(folder, {
-    ...options,
-    settings: { ...QUICK, registry: registry.host, ...settings },
-  });
-  open.push(opened);
-  return opened;
-}
-
-async function pull(from: ModelStore, name: string, options: Partial<PullOptions> = {}): Promise<PullStep[]> {
-  const steps: PullStep[] = [];
-  for await (const step of from.pull(name, { signal: never, ...options })) steps.push(step);
-  return steps;
-}
-
-/** Files of the store, without those that only tell of use. */
-async function files(): Promise<string[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  return entries
-    .filter((one) => one.isFile() && !one.parentPath.includes("/used"))
-    .map((one) => one.name)
-    .toSorted();
-}
+afterEach(() => bench.close());
 
 describe("a pull from a registry", () => {
   test("brings the model, tells its bytes as Ollama does, and knows it from then on", async () => {
