@@ -147,8 +147,12 @@ test(
       expect(readOnly.writable).toBe(false);
       expect((await readOnly.list()).map(({ name }) => name)).toEqual(["tiny:1b"]);
       (await readOnly.weights("tiny:1b", new AbortController().signal)).release();
-      for (const change of [pull(readOnly, "tiny:2b"), readOnly.remove("tiny:1b"), readOnly.copy("tiny:1b", "x:1")])
-        await expect(change).rejects.toMatchObject({
+      for (const change of [
+        () => pull(readOnly, "tiny:2b"),
+        () => readOnly.remove("tiny:1b"),
+        () => readOnly.copy("tiny:1b", "x:1"),
+      ])
+        await expect(change()).rejects.toMatchObject({
           code: "forbidden",
           message: expect.stringContaining("for reading only") as string,
         });
