@@ -123,6 +123,8 @@ export const EngineModel = z.object({
   digest: Digest.optional(),
   /** Of a load, 0 to 1. */
   progress: z.number().optional(),
+  /** When it is let go unless it is asked, ms since 1970. Absent: never, or it is not in memory. */
+  expiresAtMs: z.number().optional(),
   /** Why it failed. */
   reason: z.string().optional(),
   loadMs: Count.optional(),
@@ -171,6 +173,8 @@ export const EnginePullRequest = z.strictObject({
   digest: Digest.optional(),
   /** Where it comes from. Absent: the place that the name itself means. */
   source: z.string().min(1).max(2000).optional(),
+  /** Which of several quantizations, by its profile's name. Absent: the store's own choice. */
+  profile: z.string().min(1).max(100).optional(),
   ...Streamed,
 });
 /** `POST /admin/create`: from a file on the engine's machine, from uploaded ones by their digests, or from another model. */

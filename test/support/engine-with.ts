@@ -36,7 +36,11 @@ export function gated(timing: ScriptedOptions = {}): Backend & { open: (error?: 
     load: async (...args: Parameters<Backend["load"]>) => {
       backend.loads++;
       args[1](0.5);
-      await promise;
+      const [, , signal] = args;
+      const stopped = new Promise<never>((_, fail) =>
+        signal.addEventListener("abort", () => fail(new Error("stopped")), { once: true }),
+      );
+      await Promise.race([promise, stopped]);
       return scripted.load(...args);
     },
   };

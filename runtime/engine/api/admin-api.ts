@@ -20,8 +20,8 @@ export function adminApi(engine: Engine): Hono {
   const admin = (c: Context): void => engine.requireAdmin(c.req.header("authorization"));
   app.post("/admin/pull", async (c) => {
     admin(c);
-    const { model, stream, digest, source } = await readJson(c, EnginePullRequest, MOST_BODY_BYTES);
-    return answer(c, pull(engine, model, { ...given({ digest, source }), signal: clientSignal(c) }), stream);
+    const { model, stream, digest, source, profile } = await readJson(c, EnginePullRequest, MOST_BODY_BYTES);
+    return answer(c, pull(engine, model, { ...given({ digest, source, profile }), signal: clientSignal(c) }), stream);
   });
   app.post("/admin/create", async (c) => {
     admin(c);

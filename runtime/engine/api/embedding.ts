@@ -2,6 +2,7 @@ import { Fault } from "../../core/fault.ts";
 import { monotonicMs } from "../../support/clock.ts";
 import type { Engine } from "../engine.ts";
 import type { LeaseOptions } from "../residency/residency.ts";
+import { resolveModel } from "./known-models.ts";
 
 /** Vectors of some texts. */
 export interface Embedded {
@@ -23,7 +24,7 @@ export async function embed(
   { truncate = false, ...lease }: LeaseOptions & { truncate?: boolean } = {},
 ): Promise<Embedded> {
   const began = monotonicMs();
-  const { model, release } = await engine.residency.lease(name, { signal, ...lease });
+  const { model, release } = await engine.residency.lease(await resolveModel(engine, name), { signal, ...lease });
   const leased = monotonicMs();
   try {
     if (model.embed === undefined)

@@ -4,6 +4,7 @@ import { Fault } from "../../core/fault.ts";
 import type { OpenAiPiece } from "../../support/openai-chat.ts";
 import type { GeneratePiece, GenerateRequest, WrittenLogprob } from "../backend.ts";
 import type { Engine } from "../engine.ts";
+import { resolveModel } from "./known-models.ts";
 import type { LeaseOptions } from "../residency/residency.ts";
 
 /** One generation as an API was asked for it. */
@@ -52,13 +53,12 @@ export function given<T extends Record<string, unknown>>(
 }
 
 /** Writes an answer; what the model was given by its maker lies under what is asked. @throws Fault as `Engine.generate` */
-export function generate(engine: Engine, asked: Asked, signal: AbortSignal): AsyncIterable<GeneratePiece> {
-  const { model, request, lease } = asked;
-  return engine.generate(model, underSettings(engine, model, request), signal, lease);
+export async function* generate(engine: Engine, asked: Asked, signal: AbortSignal): AsyncIterable<GeneratePiece> {
+  const name = await resolveModel(engine, asked.model);
+  yield* engine.generate(name, underSettings(engine, name, asked.request), signal, asked.lease);
 }
 
-function underSettings(engine: Engine, model: string, request: GenerateRequest): GenerateRequest {
-  const name = engine.residency.resolve(model);
+function underSettings(engine: Engine, name: string, request: GenerateRequest): GenerateRequest {
   const settings = engine.residency.list().find((one) => one.name === name)?.facts?.settings;
   if (settings === undefined) return request;
   const options = OllamaOptions.safeParse(settings.parameters ?? {});

@@ -16,6 +16,7 @@ import { MOST_BODY_BYTES } from "./bodies.ts";
 import { describe } from "./describe.ts";
 import { embed, normalized } from "./embedding.ts";
 import { type Asked, generate } from "./inference.ts";
+import { resolveModel } from "./known-models.ts";
 import type { ModelChanges } from "./model-changes.ts";
 import { askedOfChat, askedOfGenerate, endOf, errorOf, eventsOf, leaseOf, MAIN_DIALECT, toldOf } from "./native.ts";
 
@@ -40,13 +41,13 @@ export function mainApi(engine: Engine, changes: ModelChanges): Hono {
   app.get("/models", (c) => c.json({ models: engine.residency.list().map(describe) }));
   app.get("/events", (c) => streamResponse(changes.stream(clientSignal(c)), events<EngineModelEvent>()));
   app.post("/models/:name{.+}/load", async (c) => {
-    const name = c.req.param("name");
+    const name = await resolveModel(engine, c.req.param("name"));
     await engine.residency.load(name);
     return c.json(describe(engine.residency.status(name)));
   });
   app.post("/models/:name{.+}/unload", async (c) => {
     engine.requireAdmin(c.req.header("authorization"));
-    const name = c.req.param("name");
+    const name = await resolveModel(engine, c.req.param("name"));
     const { inFlight } = engine.residency.status(name);
     if (inFlight > 0)
       throw new Fault("overloaded", `${name} writes ${inFlight} answers; it cannot leave the memory under them`, {
@@ -55,7 +56,10 @@ export function mainApi(engine: Engine, changes: ModelChanges): Hono {
     await engine.residency.unload(name);
     return c.json(describe(engine.residency.status(name)));
   });
-  app.get("/models/:name{.+}", (c) => c.json(describe(engine.residency.status(c.req.param("name")))));
+  app.get("/models/:name{.+}", async (c) => {
+    const name = await resolveModel(engine, c.req.param("name"));
+    return c.json(describe(engine.residency.status(name)));
+  });
   app.get("/stream", () => {
     throw new Fault("invalid_request", "this is a WebSocket: want connection: upgrade and upgrade: websocket", {
       headers: { upgrade: "websocket" },

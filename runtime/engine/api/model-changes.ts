@@ -88,5 +88,7 @@ export class ModelChanges {
 
 /** What of each model is told when it changes; how many answers it writes is asked for, not told. */
 function seenOf(models: readonly EngineModel[]): Map<string, string> {
-  return new Map(models.map((model) => [model.name, JSON.stringify({ ...model, inFlight: undefined })]));
+  return new Map(
+    models.map((model) => [model.name, JSON.stringify({ ...model, inFlight: undefined, expiresAtMs: undefined })]),
+  );
 }

@@ -11,6 +11,7 @@ import type { Dialect } from "../../support/http.ts";
 import type { EngineMessage, GeneratePiece, GenerateRequest } from "../backend.ts";
 import type { Engine } from "../engine.ts";
 import { type Asked, generate, given } from "./inference.ts";
+import { resolveModel } from "./known-models.ts";
 
 /** Error object of a fault on the main API. */
 export function errorOf({ code, message, retryable, param }: Fault): EngineError["error"] {
@@ -101,7 +102,8 @@ export async function* eventsOrError(engine: Engine, asked: Asked, signal: Abort
 }
 
 /** The progress of a model's load, until it is over however it ends; nothing for one in memory, and for one that has failed. */
-async function* progressOf(engine: Engine, name: string, signal: AbortSignal): AsyncIterable<EngineEvent> {
+async function* progressOf(engine: Engine, model: string, signal: AbortSignal): AsyncIterable<EngineEvent> {
+  const name = await resolveModel(engine, model);
   const first = engine.residency.status(name).status.state;
   if (first === "ready" || first === "failed") return;
   let over = false;
@@ -113,7 +115,7 @@ async function* progressOf(engine: Engine, name: string, signal: AbortSignal): A
   while (!over) {
     const { status } = engine.residency.status(name);
     const ratio = status.state === "loading" ? status.progress : 0;
-    if (ratio !== told) yield { event: "progress", model: name, ratio };
+    if (ratio !== told) yield { event: "progress", model, ratio };
     told = ratio;
     await Promise.race([ended, sleep(PROGRESS_MS, signal)]);
   }

@@ -37,14 +37,14 @@ export function psOf(models: readonly ModelStatus[]): OllamaPs {
   return {
     models: models
       .filter(({ status }) => status.state === "ready")
-      .map(({ name, facts, memoryBytes }) => ({
+      .map(({ name, facts, memoryBytes, expiresAtMs }) => ({
         name,
         model: name,
         size: memoryBytes,
         size_vram: 0,
         digest: facts?.digest ?? "",
         details: detailsOf(facts),
-        expires_at: FOR_EVER,
+        expires_at: expiresAtMs === undefined ? FOR_EVER : new Date(expiresAtMs).toISOString(),
         context_length: facts?.contextTokens ?? 0,
       })),
   };

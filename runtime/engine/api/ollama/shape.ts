@@ -8,6 +8,7 @@ import { ndjson, OLLAMA_DIALECT, streamResponse } from "../../../support/http.ts
 import type { GeneratePiece, GenerateRequest } from "../../backend.ts";
 import type { Engine } from "../../engine.ts";
 import { openAiLogprob } from "../inference.ts";
+import { resolveModel } from "../known-models.ts";
 
 const NANOSECONDS = 1_000_000;
 
@@ -90,9 +91,10 @@ export async function answerLines<T extends { done: boolean }>(
 /** What an empty prompt does in Ollama: load the model, or with `keep_alive` 0 let it go. @returns what the answer adds */
 export async function loadOnly(
   engine: Engine,
-  model: string,
+  given: string,
   keepAliveMs: number | undefined,
 ): Promise<{ done: true; done_reason: "load" | "unload" }> {
+  const model = await resolveModel(engine, given);
   if (keepAliveMs === 0) {
     engine.residency.keep(model, 0);
     return { done: true, done_reason: "unload" };
