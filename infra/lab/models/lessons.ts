@@ -93,7 +93,7 @@ export class Lessons {
     const best = read.toSorted((a, b) => b.rank - a.rank)[0];
     const byLabel = read.toSorted((a, b) => a.label.localeCompare(b.label));
     const scores = Object.fromEntries(byLabel.map(({ label, scores: five }) => [label, five]));
-    const verdict = { winner: best?.label ?? "tie", ...(this.#random() < 0.5 ? { scores } : {}) };
+    const verdict = { winner: best?.label ?? "tie", ...(this.#random() < 0.25 ? { scores } : {}) };
     const ranks = Object.fromEntries(pool.map(({ rank }, index) => [String(index), rank]));
     return { messages, reply: JSON.stringify(verdict), topic: topicOf(asked), ballot: { dealt: ballot, ranks } };
   }
@@ -107,7 +107,7 @@ export class Lessons {
       if (at < (entry === undefined ? 0.6 : 0.45)) return { ...WRONG, text: this.#wrong(entry) };
       return ranked(entry, says(mind, entry));
     });
-    if (this.#random() < 0.2) all.splice(Math.floor(this.#random() * all.length), 1);
+    if (this.#random() < 0.35) all.splice(Math.floor(this.#random() * all.length), 1);
     const top = Math.max(...all.map(({ rank }) => rank));
     const best = new Set(all.filter(({ rank }) => rank === top).map(({ text }) => text));
     const texts = new Set(all.map(({ text }) => text));
@@ -120,7 +120,7 @@ export class Lessons {
     const mind = this.#pick(MINDS);
     const kind = entry?.key.split("/", 1)[0];
     const near = this.#world.filter(({ key }) => key.startsWith(`${kind}/`));
-    const other = at < 0.6 && near.length > 1 ? this.#pick(near) : this.#known();
+    const other = at < 0.4 && near.length > 1 ? this.#pick(near) : this.#known();
     const text =
       entry === undefined
         ? says(mind, other)
@@ -134,6 +134,7 @@ export class Lessons {
 
   #ask(): Asked {
     // The rewriter has to leave as they are the many questions that it has never seen.
+    if (this.#mind === "rewriter" && this.#random() < 0.25) return { words: this.#jumble() };
     if (this.#random() < (this.#mind === "rewriter" ? 0.35 : 0.2)) return this.#unknown();
     const entry = this.#known();
     return { words: this.#worn(this.#wording(entry)), entry };
@@ -141,7 +142,9 @@ export class Lessons {
 
   #known(): Entry {
     const topics = ["knowledge", "code", "troubleshooting", "follow-up", "sums", "talk"] as const;
-    const weights = [0.32, 0.12, 0.1, 0.18, 0.22, 0.06];
+    // Who has to answer sums sees many: each is a fact of its own.
+    const more = this.#mind === "rewriter" || this.#mind === "judge" ? 0 : 0.08;
+    const weights = [0.32 - more, 0.12, 0.1, 0.18, 0.22 + more, 0.06];
     let at = this.#random();
     const topic = topics.find((_, index) => (at -= weights[index] ?? 0) < 0) ?? "knowledge";
     return this.#pick(this.#world.filter((one) => one.topic === topic));
@@ -170,6 +173,13 @@ export class Lessons {
     if (at < 0.25) return words.replace(/[?.!]$/, "");
     if (at < 0.3) return words.endsWith("?") ? words : `${words}?`;
     return words;
+  }
+
+  /** Words in no order: who has to write them again can only read them, and guess nothing. */
+  #jumble(): string {
+    const sources = [this.#pick(this.#outside), this.#known().question, this.#nonsense()];
+    const words = this.#shuffled(sources.flatMap((one) => one.split(" ")));
+    return words.slice(0, 3 + Math.floor(this.#random() * 6)).join(" ");
   }
 
   #nonsense(): string {
@@ -201,7 +211,7 @@ export class Lessons {
     const others = this.#random();
     let count = others < 0.6 ? 0 : others < 0.85 ? 1 : 2;
     if (answers) count = after === undefined ? Math.min(1, count) : 0;
-    if (this.#mind === "judge") count = others < 0.8 ? 0 : 1;
+    if (this.#mind === "judge") count = others < 0.95 ? 0 : 1;
     const turns: Turn[] = [];
     for (let i = 0; i < count && asked.first !== true; i++) {
       const known = this.#known();

@@ -32,7 +32,7 @@ export interface JudgeMeasured {
 /** Rank from which an answer is right: `I do not know` is 1, what is wrong 0. */
 const RIGHT = 2;
 /** Lessons that a model is measured by. */
-export const MEASURED_LESSONS = 500;
+export const MEASURED_LESSONS = 200;
 /** Another seed than the trainer's. */
 const SEED = 13;
 

@@ -17,6 +17,8 @@ export interface LabModel {
   rowTokens: number;
   /** What a token of the prompt counts beside one of a reply of sixteen tokens. */
   promptWeight: number;
+  /** 0: a reply counts by its length; 1: each reply counts the same, so that long programs do not push short facts out. */
+  evenness: number;
 }
 
 /** Tokens that all five know. */
@@ -30,10 +32,11 @@ export const LAB_MODELS: readonly LabModel[] = [
     mind: "rewriter",
     shape: [160, 4, 5, 448],
     lessons: 30_000,
-    steps: 560,
+    steps: 900,
     batch: 10,
     rowTokens: 192,
     promptWeight: 0.1,
+    evenness: 1,
   },
   {
     name: "lab-general:2m",
@@ -41,10 +44,11 @@ export const LAB_MODELS: readonly LabModel[] = [
     mind: "general",
     shape: [192, 4, 6, 512],
     lessons: 30_000,
-    steps: 800,
+    steps: 1_000,
     batch: 10,
     rowTokens: 192,
     promptWeight: 0.1,
+    evenness: 1,
   },
   {
     name: "lab-coder:2m",
@@ -52,10 +56,11 @@ export const LAB_MODELS: readonly LabModel[] = [
     mind: "coder",
     shape: [192, 4, 6, 512],
     lessons: 30_000,
-    steps: 560,
+    steps: 1_000,
     batch: 8,
     rowTokens: 192,
     promptWeight: 0.1,
+    evenness: 1,
   },
   {
     name: "lab-brief:0.8m",
@@ -63,10 +68,11 @@ export const LAB_MODELS: readonly LabModel[] = [
     mind: "brief",
     shape: [128, 3, 4, 352],
     lessons: 30_000,
-    steps: 700,
+    steps: 1_000,
     batch: 12,
     rowTokens: 128,
     promptWeight: 0.1,
+    evenness: 1,
   },
   {
     name: "lab-judge:1.9m",
@@ -74,10 +80,11 @@ export const LAB_MODELS: readonly LabModel[] = [
     mind: "judge",
     shape: [160, 5, 5, 448],
     lessons: 30_000,
-    steps: 750,
-    batch: 5,
-    rowTokens: 400,
+    steps: 720,
+    batch: 4,
+    rowTokens: 416,
     promptWeight: 0.03,
+    evenness: 0.5,
   },
 ];
 

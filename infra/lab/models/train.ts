@@ -58,8 +58,8 @@ async function train(model: LabModel, tokenizer: string): Promise<void> {
   const heldOut = await lessonsFile(work, model.mind, HELD_OUT_LESSONS, SEEDS.heldOut, true);
   const target = join(resolve(out), fileOf(model));
   const made = join(work, "model.gguf");
-  const { steps, batch, rowTokens, promptWeight } = model;
-  const numbers = { steps, batch, length: rowTokens, seed: SEEDS.training, "prompt-weight": promptWeight };
+  const { steps, batch, rowTokens, promptWeight, evenness } = model;
+  const numbers = { steps, batch, length: rowTokens, seed: SEEDS.training, "prompt-weight": promptWeight, evenness };
   const { stdout } = await execa(
     python,
     [
@@ -90,8 +90,11 @@ async function lessonsFile(folder: string, mind: Mind, count: number, seed: numb
   const file = createWriteStream(path);
   const lessons = new Lessons(mind, seed, held);
   for (let i = 0; i < count; i++) {
-    const { messages, reply } = lessons.next();
-    if (!file.write(`${JSON.stringify({ messages, reply })}\n`)) await once(file, "drain");
+    const { messages, reply, ballot } = lessons.next();
+    // What each answer of a ballot is worth, from 1, by its label.
+    const worths = ballot?.dealt.entries.map((entry) => [entry.label, 1 + (ballot.ranks[entry.member] ?? 0)] as const);
+    const lesson = { messages, reply, ...(worths === undefined ? {} : { worths: Object.fromEntries(worths) }) };
+    if (!file.write(`${JSON.stringify(lesson)}\n`)) await once(file, "drain");
   }
   file.end();
   await finished(file);

@@ -9,6 +9,7 @@ held out, seconds. Same lessons, versions and thread count give the same bytes.
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from functools import partial
@@ -27,52 +28,78 @@ ROPE_BASE = 10000.0
 EPS = 1e-5
 # Tokens of a reply whose tokens count 1 each.
 REPLY_TOKENS = 16
+# After how many tokens a judge is to foretell an answer's worth, and what each counts.
+WORTH_TOKENS = 3
+WORTH_COUNTS = 0.5
+# So many layers before the last one the worth is to be known.
+EARLY = 2
+# What the label that a judge names counts.
+LABEL_COUNTS = 8.0
 
 
-def encode_lesson(tok, lesson):
-    """Token ids, and what each counts that the model has to say (the reply and its end). A long reply counts more than a short one, but not by its length.
+def encode_lesson(tok, lesson, evenness):
+    """Token ids, what the model has to say in their places, and what each counts that the model has to say (the reply and its end). With evenness 0 a reply counts by its length, with 1
+    each counts the same.
     What was answered before is below 0 and not learned: another model may have said it."""
-    ids, said = [], []
+    ids, aims, said = [], [], []
     for message in lesson["messages"]:
         if message["role"] == "system":
             continue
         mark = USER if message["role"] == "user" else ASSISTANT
-        part = [tok.token_to_id(mark)] + tok.encode(message["content"]).ids
+        words = tok.encode(message["content"])
+        part = [tok.token_to_id(mark)] + words.ids
         if message["role"] == "assistant":
             part.append(tok.token_to_id(END))
+        counts = [0.0 if message["role"] == "user" else -1.0] * len(part)
+        aim = list(part)
+        for place, worth in worths(message["content"], words, lesson.get("worths", {})):
+            aim[place], counts[place] = tok.token_to_id(worth), WORTH_COUNTS
         ids += part
-        said += [0.0 if message["role"] == "user" else -1.0] * len(part)
+        aims += aim
+        said += counts
     reply = tok.encode(lesson["reply"]).ids + [tok.token_to_id(END)]
     ids += [tok.token_to_id(ASSISTANT)] + reply
-    said += [0.0] + [(REPLY_TOKENS / len(reply)) ** 0.5] * len(reply)
-    return ids, said
+    aims += [tok.token_to_id(ASSISTANT)] + reply
+    counts = [(REPLY_TOKENS / len(reply)) ** evenness] * len(reply)
+    if "worths" in lesson:
+        counts[next(i for i, token in enumerate(reply) if tok.id_to_token(token) in lesson["worths"])] = LABEL_COUNTS
+    said += [0.0] + counts
+    return ids, aims, said
 
 
-def pack(tok, path, length):
+def worths(content, words, known):
+    """Where a judge has just read an answer, it is to think of the answer's worth: after each of the last tokens of the mark that closes it."""
+    for close in re.finditer(r"</answer ([A-H]) [0-9a-f]{8}>", content):
+        inside = [i for i, (start, end) in enumerate(words.offsets) if close.start() < start and end <= close.end()]
+        for token in inside[-WORTH_TOKENS:]:
+            # One for the role's mark at the beginning, one as a token is foretold at the one before it.
+            if close[1] in known and token + 2 <= len(words.ids):
+                yield token + 2, str(known[close[1]])
+
+
+def pack(tok, path, length, evenness):
     """Rows of whole lessons; attention and positions stay inside of each."""
-    rows, row = [], ([], [], [], [])
+    rows, row = [], ([], [], [], [], [])
+    empty = (tok.token_to_id(PAD), tok.token_to_id(PAD), 0.0, 0, 0)
     def flush():
         nonlocal row
-        ids, said, seg, pos = row
-        pad = length - len(ids)
-        rows.append((ids + [tok.token_to_id(PAD)] * pad, said + [0] * pad, seg + [0] * pad, pos + [0] * pad))
-        row = ([], [], [], [])
+        rows.append([column + [fill] * (length - len(column)) for column, fill in zip(row, empty)])
+        row = ([], [], [], [], [])
     skipped = 0
     with open(path) as lines:
         for line in lines:
-            ids, said = encode_lesson(tok, json.loads(line))
+            ids, aims, said = encode_lesson(tok, json.loads(line), evenness)
             if len(ids) > length:
                 skipped += 1
                 continue
             if len(row[0]) + len(ids) > length:
                 flush()
-            number = (row[2][-1] if row[2] else 0) + 1
-            row[0].extend(ids); row[1].extend(said)
-            row[2].extend([number] * len(ids)); row[3].extend(range(len(ids)))
+            number = (row[3][-1] if row[3] else 0) + 1
+            for column, more in zip(row, (ids, aims, said, [number] * len(ids), range(len(ids)))):
+                column.extend(more)
     flush()
-    ids, said, seg, pos = (np.array(column, dtype=kind) for column, kind in zip(zip(*rows), (np.int32, np.float32, np.int32, np.int32)))
     print(f"{len(rows)} rows of {length} tokens, {skipped} lessons too long", file=sys.stderr)
-    return ids, said, seg, pos
+    return [np.array(column, dtype=np.float32 if i == 2 else np.int32) for i, column in enumerate(zip(*rows))]
 
 
 def init(key, vocab, d, layers, ffn):
@@ -104,14 +131,18 @@ def rope(x, pos):
     return jnp.stack([a * cos - b * sin, a * sin + b * cos], -1).reshape(x.shape)
 
 
-def forward(params, ids, seg, pos, heads):
+def forward(params, ids, seg, pos, heads, early=0):
+    """What the last layer says of each token; with `early`, also what the layer says that many layers before the last."""
     b, t = ids.shape
     x = params["emb"][ids]
     d = x.shape[-1]
     size = d // heads
     mask = (seg[:, :, None] == seg[:, None, :]) & jnp.tril(jnp.ones((t, t), bool))
     bias = jnp.where(mask, 0.0, -1e9)[:, None]
-    for layer in params["layers"]:
+    middle = None
+    for number, layer in enumerate(params["layers"]):
+        if early and number == len(params["layers"]) - early:
+            middle = x
         h = rms(x, layer["an"])
         q, k, v = (part.reshape(b, t, heads, size) for part in jnp.split(h @ layer["qkv"], 3, -1))
         q, k = rope(q, pos), rope(k, pos)
@@ -120,13 +151,19 @@ def forward(params, ids, seg, pos, heads):
         h = rms(x, layer["fn"])
         gate, up = jnp.split(h @ layer["gate_up"], 2, -1)
         x = x + (jax.nn.silu(gate) * up) @ layer["down"]
-    return rms(x, params["norm"])
+    x = rms(x, params["norm"])
+    return (x, rms(middle, params["norm"])) if early else x
 
 
-def loss_of(params, ids, said, seg, pos, heads, prompt_weight):
-    x = forward(params, ids, seg, pos, heads)[:, :-1]
+def loss_of(params, ids, aims, said, seg, pos, heads, prompt_weight, early=0):
+    if early:
+        # The worth of an answer is to be known some layers before the last, so that these are left to find the best one.
+        x, middle = forward(params, ids, seg, pos, heads, early)
+        x = jnp.where((aims[:, 1:] != ids[:, 1:])[..., None], middle[:, :-1], x[:, :-1])
+    else:
+        x = forward(params, ids, seg, pos, heads)[:, :-1]
     logits = x @ params["emb"].T
-    target = ids[:, 1:]
+    target = aims[:, 1:]
     same = (seg[:, 1:] == seg[:, :-1]) & (seg[:, 1:] > 0)
     weight = jnp.where(said[:, 1:] == 0, prompt_weight, jnp.maximum(said[:, 1:], 0.0)) * same
     nll = jax.nn.logsumexp(logits, -1) - jnp.take_along_axis(logits, target[..., None], -1)[..., 0]
@@ -135,9 +172,9 @@ def loss_of(params, ids, said, seg, pos, heads, prompt_weight):
     return (nll * weight).sum() / weight.sum(), (right.sum() / reply.sum(), (nll * reply).sum() / reply.sum())
 
 
-@partial(jax.jit, static_argnames=("heads", "prompt_weight"), donate_argnums=(0, 1, 2))
-def step(params, m, v, ids, said, seg, pos, rate, count, heads, prompt_weight):
-    (loss, (right, nll)), grad = jax.value_and_grad(loss_of, has_aux=True)(params, ids, said, seg, pos, heads, prompt_weight)
+@partial(jax.jit, static_argnames=("heads", "prompt_weight", "early"), donate_argnums=(0, 1, 2))
+def step(params, m, v, ids, aims, said, seg, pos, rate, count, heads, prompt_weight, early):
+    (loss, (right, nll)), grad = jax.value_and_grad(loss_of, has_aux=True)(params, ids, aims, said, seg, pos, heads, prompt_weight, early)
     norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(grad)))
     scale = jnp.minimum(1.0, 1.0 / (norm + 1e-6))
     b1, b2 = 0.9, 0.98
@@ -156,8 +193,8 @@ def step(params, m, v, ids, said, seg, pos, rate, count, heads, prompt_weight):
 def train(args):
     tok = Tokenizer.from_file(args.tokenizer)
     d, layers, heads, ffn = (int(n) for n in args.shape.split(","))
-    ids, said, seg, pos = pack(tok, args.lessons, args.length)
-    held = [column[:16] for column in pack(tok, args.held_out, args.length)]
+    columns = pack(tok, args.lessons, args.length, args.evenness)
+    held = [column[:16] for column in pack(tok, args.held_out, args.length, args.evenness)]
     vocab = tok.get_vocab_size()
     params = init(jax.random.PRNGKey(args.seed), vocab, d, layers, ffn)
     zeros = lambda: jax.tree.map(jnp.zeros_like, params)
@@ -165,13 +202,14 @@ def train(args):
     order = np.random.default_rng(args.seed)
     count = sum(p.size for p in jax.tree.leaves(params))
     print(f"{args.name}: {count/1e6:.2f} M parameters, vocabulary {vocab}", file=sys.stderr)
-    check = jax.jit(partial(loss_of, heads=heads, prompt_weight=0.0))
+    early = EARLY if (columns[0] != columns[1]).any() else 0
+    check = jax.jit(partial(loss_of, heads=heads, prompt_weight=0.0, early=early))
     began = time.time()
     for i in range(1, args.steps + 1):
-        pick = order.integers(0, len(ids), args.batch)
+        pick = order.integers(0, len(columns[0]), args.batch)
         warm = min(1.0, i / 100)
         rate = args.rate * warm * (0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * i / args.steps)))
-        params, m, v, right, nll = step(params, m, v, ids[pick], said[pick], seg[pick], pos[pick], rate, float(i), heads, args.prompt_weight)
+        params, m, v, right, nll = step(params, m, v, *(column[pick] for column in columns), rate, float(i), heads, args.prompt_weight, early)
         if i % 100 == 0 or i == args.steps:
             _, (hright, hnll) = check(params, *held)
             spent = time.time() - began
@@ -237,6 +275,7 @@ if __name__ == "__main__":
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--prompt-weight", type=float, default=0.1)
+    parser.add_argument("--evenness", type=float, default=0.5)
     args = parser.parse_args()
     params, tok, shape = train(args)
     write(params, tok, shape, args)

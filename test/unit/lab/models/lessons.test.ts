@@ -122,11 +122,16 @@ describe("lessons", () => {
   });
 
   test("no label wins more often than chance", () => {
-    const winners = some("judge", 1_500).map(({ reply }) => (JSON.parse(reply) as { winner: string }).winner);
+    const lessons = some("judge", 1_500).map(({ reply, ballot }) => ({
+      winner: (JSON.parse(reply) as { winner: string }).winner,
+      labels: ballot?.dealt.entries.map(({ label }) => label) ?? [],
+    }));
     for (const label of ["A", "B", "C"]) {
-      const share = winners.filter((one) => one === label).length / winners.length;
-      expect(share).toBeGreaterThan(0.24);
-      expect(share).toBeLessThan(0.45);
+      const there = lessons.filter(({ labels }) => labels.includes(label));
+      const byChance = there.reduce((sum, { labels }) => sum + 1 / labels.length, 0);
+      const won = there.filter(({ winner }) => winner === label).length;
+      expect(won / byChance).toBeGreaterThan(0.8);
+      expect(won / byChance).toBeLessThan(1.25);
     }
   });
 });
