@@ -114,13 +114,16 @@ function setFiles(files: Map<string, string>, { models }: EngineConfig): void {
 }
 
 /** What of a configuration an engine may also take over while it runs. */
-function optionsOf(config: EngineConfig): Pick<EngineOptions, "models" | "onDemand" | "rules" | "adminToken"> {
+function optionsOf(
+  config: EngineConfig,
+): Pick<EngineOptions, "models" | "onDemand" | "rules" | "adminToken" | "predictivePreload"> {
   const { keepAliveSeconds, ...rules } = config.residency;
   const named = (load: "start" | "demand"): string[] =>
     config.models.filter((model) => model.load === load).map(({ name }) => name);
   return {
     models: named("start"),
     onDemand: named("demand"),
+    predictivePreload: config.features.predictivePreload,
     rules: { ...rules, keepAliveMs: keepAliveSeconds < 0 ? Number.POSITIVE_INFINITY : keepAliveSeconds * 1000 },
     ...(config.adminToken === undefined ? {} : { adminToken: config.adminToken }),
   };

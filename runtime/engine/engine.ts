@@ -6,6 +6,8 @@ import type { Backend, GeneratePiece, GenerateRequest } from "./backend.ts";
 import type { Library } from "./library.ts";
 import { EngineLifecycle } from "./lifecycle.ts";
 import { EngineMetrics } from "./metrics.ts";
+import { SYSTEM_CLOCK } from "./residency/clock.ts";
+import { Preloader } from "./residency/preloader.ts";
 import { type LeaseOptions, Residency } from "./residency/residency.ts";
 import type { ResidencyRules } from "./residency/rules.ts";
 import { type Readiness, readinessOf } from "./residency/status.ts";
@@ -20,6 +22,8 @@ export interface EngineOptions {
   /** Token of whoever may change the engine. Absent: nobody may. */
   adminToken?: string;
   log: Logger;
+  /** Whether models are loaded ahead of the hours in which they are usually asked. @default false */
+  predictivePreload?: boolean;
   /** How models are kept in memory. Absent: as usual. */
   rules?: Partial<ResidencyRules>;
   /** Memory that this process may have, bytes. @default what its control group and its machine say */
@@ -32,6 +36,7 @@ export class Engine {
   readonly residency: Residency;
   readonly metrics: EngineMetrics;
   readonly lifecycle: EngineLifecycle;
+  readonly preloader: Preloader;
   readonly #log: Logger;
   #adminToken: Buffer | undefined;
   #models: readonly string[];
@@ -47,8 +52,11 @@ export class Engine {
       ...(options.rules === undefined ? {} : { rules: options.rules }),
       activity: (activity, model) => this.lifecycle.begin(activity, model),
       changed: () => this.#settle(),
+      used: (model, ready) => this.preloader.used(model, ready),
     });
-    this.metrics = new EngineMetrics(this.residency);
+    this.preloader = new Preloader(SYSTEM_CLOCK, (model, untilMs) => this.residency.preload(model, untilMs));
+    this.preloader.turn(options.predictivePreload === true);
+    this.metrics = new EngineMetrics(this.residency, this.preloader);
     this.#models = options.models;
     this.#onDemand = options.onDemand ?? [];
     this.#setAdminToken(options.adminToken);
@@ -70,13 +78,16 @@ export class Engine {
    * Takes over what may change while it runs. Models that are no longer named are taken away, new ones come, and where a name has other weights now
    * they are swapped; what was pulled or made meanwhile stays.
    */
-  async reconfigure(next: Pick<EngineOptions, "models" | "onDemand" | "adminToken" | "rules">): Promise<void> {
+  async reconfigure(
+    next: Pick<EngineOptions, "models" | "onDemand" | "adminToken" | "rules" | "predictivePreload">,
+  ): Promise<void> {
     const named = [...next.models, ...(next.onDemand ?? [])];
     const before = [...this.#models, ...this.#onDemand];
     this.#setAdminToken(next.adminToken);
     this.#models = next.models;
     this.#onDemand = next.onDemand ?? [];
     this.residency.configure(next.rules ?? {});
+    this.preloader.turn(next.predictivePreload === true);
     for (const name of before) if (!named.includes(name)) this.residency.remove(name);
     this.#register();
     await Promise.all(named.filter((name) => before.includes(name)).map((name) => this.residency.refresh(name)));
@@ -186,6 +197,7 @@ export class Engine {
   /** Frees everything. */
   async close(): Promise<void> {
     this.drain();
+    this.preloader.turn(false);
     this.lifecycle.apply("Graceful Shutdown");
     await this.residency.close();
     this.lifecycle.apply("Resources Released");

@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { monotonicMs } from "../support/clock.ts";
 import type { GeneratePiece } from "./backend.ts";
+import type { Preloader } from "./residency/preloader.ts";
 import type { Residency } from "./residency/residency.ts";
 
 /** How one generation is watched. `end` counts once, the first time it is called. */
@@ -19,7 +20,7 @@ export class EngineMetrics {
   readonly #firstToken: Histogram<"model">;
   readonly #duration: Histogram<"model">;
 
-  constructor(residency: Residency) {
+  constructor(residency: Residency, preloader: Preloader) {
     const registers = [this.registry];
     this.#generations = new Counter({
       name: "gorkheavy_engine_generations_total",
@@ -55,6 +56,45 @@ export class EngineMetrics {
       collect() {
         this.reset();
         for (const model of residency.list()) this.set({ model: model.name }, model.status.state === "ready" ? 1 : 0);
+      },
+    });
+    new Gauge({
+      name: "gorkheavy_engine_memory_bytes",
+      help: "Memory that models take",
+      labelNames: ["model"],
+      registers,
+      collect() {
+        this.reset();
+        for (const { name, memoryBytes } of residency.list()) this.set({ model: name }, memoryBytes);
+      },
+    });
+    new Counter({
+      name: "gorkheavy_engine_loads_total",
+      help: "Loads that succeeded",
+      labelNames: ["model"],
+      registers,
+      collect() {
+        this.reset();
+        for (const { name, loads } of residency.list()) this.inc({ model: name }, loads);
+      },
+    });
+    new Counter({
+      name: "gorkheavy_engine_preloads_total",
+      help: "Models loaded ahead of their usual hour, by whether they were asked in it",
+      labelNames: ["outcome"],
+      registers,
+      collect() {
+        this.reset();
+        this.inc({ outcome: "hit" }, preloader.hits);
+        this.inc({ outcome: "miss" }, preloader.misses);
+      },
+    });
+    new Gauge({
+      name: "gorkheavy_engine_preload_hit_ratio",
+      help: "Share of those loads that were of use, 0 to 1; NaN before the first has shown it",
+      registers,
+      collect() {
+        this.set(preloader.hitRatio ?? Number.NaN);
       },
     });
     new Gauge({

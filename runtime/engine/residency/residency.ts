@@ -145,13 +145,13 @@ export class Residency {
   acquire(name: string, { keepAliveMs }: LeaseOptions = {}): Lease {
     if (this.#keeper.closed) throw new Fault("draining", "the engine is stopping");
     const entry = this.#entry(name);
+    this.#options.used?.(entry.name, entry.current.open);
     const nowMs = this.#keeper.clock.nowMs();
     if (!entry.current.open) {
       entry.told(nowMs, nowMs);
       this.#keeper.tick();
       if (!entry.current.open) throw entry.notReady(nowMs);
     }
-    this.#options.used?.(entry.name);
     return holdCopy(this.#keeper, entry, entry.current, keepAliveMs);
   }
 
@@ -161,6 +161,7 @@ export class Residency {
    */
   async lease(name: string, options: LeaseOptions = {}): Promise<Lease> {
     const entry = this.#entry(name);
+    this.#options.used?.(entry.name, entry.current.open);
     const state = entry.state(this.#keeper.clock.nowMs());
     const starts = entry.required && !entry.proven;
     const waitMs = options.waitMs ?? (starts ? 0 : this.#keeper.rules.waitMs);

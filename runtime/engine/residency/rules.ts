@@ -31,6 +31,6 @@ export interface ResidencyOptions {
   activity?: (activity: Activity, model: string) => () => void;
   /** Told whenever a model became ready or ceased to be. */
   changed?: () => void;
-  /** Told of each request for a model. */
-  used?: (model: string) => void;
+  /** Told of each request for a model, and whether it was in memory then. */
+  used?: (model: string, ready: boolean) => void;
 }
