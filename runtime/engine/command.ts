@@ -69,7 +69,7 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   const files = new Map<string, string>();
   setFiles(files, config);
   const running = await startEngine(
-    { backend: await backendOf(config, files, log), log, ...optionsOf(config) },
+    { backend: await backendOf(config, files, log), stored: config.backend !== "scripted", log, ...optionsOf(config) },
     config,
   );
   const { main, ollama, engine } = running;

@@ -22,6 +22,8 @@ export interface EngineOptions {
   /** Token of whoever may change the engine. Absent: nobody may. */
   adminToken?: string;
   log: Logger;
+  /** Whether the library's other models are served, too, once somebody asks for them: those that were pulled or made before a restart. @default false */
+  stored?: boolean;
   /** Whether models are loaded ahead of the hours in which they are usually asked. @default false */
   predictivePreload?: boolean;
   /** How models are kept in memory. Absent: as usual. */
@@ -41,6 +43,7 @@ export class Engine {
   #adminToken: Buffer | undefined;
   #models: readonly string[];
   #onDemand: readonly string[];
+  readonly #stored: boolean;
   #draining = false;
 
   constructor(options: EngineOptions) {
@@ -59,6 +62,7 @@ export class Engine {
     this.metrics = new EngineMetrics(this.residency, this.preloader);
     this.#models = options.models;
     this.#onDemand = options.onDemand ?? [];
+    this.#stored = options.stored ?? false;
     this.#setAdminToken(options.adminToken);
   }
 
@@ -71,7 +75,19 @@ export class Engine {
   start(): void {
     this.lifecycle.apply("Engine Started");
     this.#register();
+    if (this.#stored) void this.#adopt();
     this.#settle();
+  }
+
+  /** Makes the library's other models known. */
+  async #adopt(): Promise<void> {
+    try {
+      for (const { name } of await this.library.list()) {
+        if (this.residency.resolve(name) === undefined) this.residency.register(name);
+      }
+    } catch (error) {
+      this.#log.error({ err: error }, "the store's models cannot be listed, only those that are named are served");
+    }
   }
 
   /**

@@ -138,6 +138,28 @@ describe("residency", () => {
   });
 });
 
+describe("an engine with a store", () => {
+  test("serves on demand what was brought before it started, and is ready without it", async () => {
+    const options = { backend: scriptedBackend(), models: [], stored: true, log };
+    running = await startEngine(options, { host: "127.0.0.1", port: 0, ollamaPort: 0 });
+    const { engine, ollama } = running;
+    await expect.poll(() => engine.residency.list().length).toBe(CATALOGUE.length);
+    expect((await fetch(`${ollama.url}/models/health`)).status).toBe(200);
+    expect(engine.residency.status("llama3.2:1b")).toMatchObject({ status: { state: "absent" }, required: false });
+    expect((await generate(ollama.url, {})).status).toBe(200);
+  });
+
+  test("takes over another set of models, rules and token while it runs", async () => {
+    const { engine } = await start(scriptedBackend(), ["llama3.2:1b", "gemma3:1b"]);
+    await engine.reconfigure({ models: ["llama3.2:1b", "qwen3:0.6b"], adminToken: "sesame" });
+    await expect.poll(() => engine.readiness().ready).toBe(true);
+    expect(engine.residency.list().map(({ name }) => name)).toEqual(["llama3.2:1b", "qwen3:0.6b"]);
+    expect(() => engine.requireAdmin("Bearer sesame")).not.toThrow();
+    expect(() => engine.requireAdmin("Bearer other")).toThrow();
+    expect(engine.lifecycle.state).toMatch(/Serving|Scaling/);
+  });
+});
+
 describe("a generation", () => {
   test("stops when the client goes away", async () => {
     const { ollama, engine } = await start(scriptedBackend({ tokenMs: 50 }));
