@@ -23,6 +23,11 @@ export const EngineModelSchema = z.strictObject({
   name: ModelName,
   /** Its GGUF file. Absent: it is in the store under its name. */
   file: z.string().min(1, "want the path of a file").optional(),
+  /** ollama: digest that the server's model must have, 64 hex digits. Absent: it may have any. */
+  digest: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/, "want 64 hex digits in small letters")
+    .optional(),
   /** `start`: loaded at the start, and the engine is not ready without it; `demand`: loaded when it is first asked for. */
   load: z.enum(["start", "demand"], { error: "want start or demand" }).default("start"),
 });
@@ -30,7 +35,11 @@ export const EngineModelSchema = z.strictObject({
 /** The engine's configuration. Each setting may come from a file, a Secret, the environment or a flag; the later wins. */
 export const EngineConfigSchema = z.strictObject({
   /** Where inference happens. */
-  backend: z.enum(["llama", "scripted"], { error: "want llama or scripted" }).default("llama"),
+  backend: z
+    .enum(["llama", "ollama", "vllm", "scripted"], { error: "want llama, ollama, vllm or scripted" })
+    .default("llama"),
+  /** ollama, vllm: base address of the server, such as `http://127.0.0.1:11434`, without user and password. */
+  upstream: z.string().min(1, "want an address such as http://127.0.0.1:11434").optional(),
   /** Folder of the model files. */
   store: z.string().min(1, "want a folder").default("/models"),
   /** Address to listen on; 0.0.0.0 opens it to the network. */
@@ -89,6 +98,8 @@ export const EngineConfigSchema = z.strictObject({
     .default("info"),
   /** Token of whoever may change the engine. Absent: nobody may. Never in the file: a ConfigMap is no place for it. */
   adminToken: z.string({ error: "want a text" }).min(1, "want a text that is not empty").optional(),
+  /** ollama, vllm: token that the server wants. Absent: none. Never in the file. */
+  upstreamKey: z.string({ error: "want a text" }).min(1, "want a text that is not empty").optional(),
 });
 /** The engine's configuration, defaults filled in. */
 export type EngineConfig = z.output<typeof EngineConfigSchema>;

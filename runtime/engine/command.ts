@@ -14,6 +14,7 @@ import { llamaBackend } from "./llama/backend.ts";
 import { scriptedBackend } from "./scripted/backend.ts";
 import { startEngine } from "./serve.ts";
 import { openLibrary } from "./store/joined-library.ts";
+import { upstreamBackend } from "./upstream/backend.ts";
 
 const DEFAULTS = EngineConfigSchema.parse({});
 
@@ -98,6 +99,7 @@ async function run(flags: Record<string, unknown>): Promise<void> {
 async function backendOf(config: EngineConfig, files: ReadonlyMap<string, string>, log: Logger): Promise<Backend> {
   const { loadMs, tokenMs, contextTokens, slots } = config;
   if (config.backend === "scripted") return scriptedBackend({ loadMs, tokenMs });
+  if (config.backend === "ollama" || config.backend === "vllm") return upstreamBackend(config.backend, config);
   const threads = config.threads ?? threadsWithin(cpuLimit());
   const library = await openLibrary(files, config.store, {
     env: process.env,

@@ -1,31 +1,15 @@
 import { Agent, type Dispatcher, type Pool } from "undici";
-import { z } from "zod";
 import type { Member } from "../contracts/ensemble-config.ts";
 import { Fault } from "../core/fault.ts";
 import type { ModelCall, Piece } from "../core/ports.ts";
 import { jsonOf } from "../support/json.ts";
 import { LineError } from "../support/lines.ts";
-import { bad, refused, type Speaker, textOf } from "./upstream/answers.ts";
+import { callFailure, target, textOf } from "../support/server-answer.ts";
+import { bad, refused, type Speaker } from "./upstream/answers.ts";
 import { Discovery, type Resolve } from "./upstream/discovery.ts";
 import { ollamaBody, ollamaPieces } from "./upstream/ollama.ts";
 import { openAiBody, openAiPieces } from "./upstream/openai.ts";
 import { Watched } from "./upstream/watch.ts";
-
-/** Error codes of a connection that could not be made or that broke. Source: Node's and undici's error documentation. */
-const BROKEN = new Set([
-  "ECONNREFUSED",
-  "ECONNRESET",
-  "EPIPE",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "ETIMEDOUT",
-  "UND_ERR_CONNECT_TIMEOUT",
-  "UND_ERR_SOCKET",
-  "UND_ERR_CLOSED",
-  "UND_ERR_DESTROYED",
-]);
 
 /** What an upstream is made of. */
 export interface UpstreamOptions {
@@ -229,29 +213,14 @@ export function hostHeader({ member, at }: Speaker): { host?: string } {
   return at === member.url || member.podsUrl === undefined ? {} : { host: new URL(member.podsUrl).host };
 }
 
-/** Where a path of an API is; the base address may have a path of its own. */
-export function target(base: string, path: string): { origin: string; path: string } {
-  const { origin, pathname } = new URL(base);
-  return { origin, path: `${pathname.replace(/\/$/, "")}${path}` };
-}
-
 /** The fault of a call whose connection could not be made or broke, or whose answer could not be read. */
 export function connectionFault(speaker: Speaker, error: unknown): Fault {
   if (error instanceof Fault) return error;
   if (error instanceof LineError) return bad(speaker, error.message);
-  const code = codeOf(error);
-  const unreachable = code !== undefined && BROKEN.has(code);
-  const what = code ?? (error instanceof Error ? error.name : "failed");
+  const { what, unreachable } = callFailure(error);
   return new Fault(
     unreachable ? "model_unreachable" : "model_failed",
     unreachable ? `no connection to ${speaker.at} (${what})` : `the call of ${speaker.at} failed (${what})`,
     { cause: error, member: speaker.member.name },
   );
-}
-
-/** The code of an error or of one of its causes. */
-function codeOf(error: unknown): string | undefined {
-  const parsed = z.looseObject({ code: z.string() }).safeParse(error);
-  if (parsed.success) return parsed.data.code;
-  return error instanceof Error && error.cause !== undefined ? codeOf(error.cause) : undefined;
 }

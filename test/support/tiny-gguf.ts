@@ -13,7 +13,7 @@ const TEMPLATE =
   "{% for m in messages %}{% if m.role == 'user' %}<|user|>{{ m.content }}{% elif m.role == 'assistant' %}<|assistant|>{{ m.content }}<|end|>{% endif %}{% endfor %}<|assistant|>";
 
 /** Printable stand-ins of the 256 bytes, as byte-level vocabularies write them. Source: GPT-2's encoder.py, bytes_to_unicode. */
-function byteTokens(): string[] {
+export function byteTokens(): string[] {
   const shown = (byte: number): boolean =>
     (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
   let hidden = 0;

@@ -4,14 +4,15 @@ import { SETTINGS } from "./settings.ts";
 
 /** A configuration as a file that says the same, each setting with where its value is from. Secrets are not in it: only that they are set. */
 export function printConfig({ config, from }: Resolved): string {
-  const { adminToken, ...shown } = config;
+  const { adminToken, upstreamKey, ...shown } = config;
+  const secrets: Readonly<Record<string, string | undefined>> = { adminToken, upstreamKey };
   const document = new Document(shown);
   comment(document.contents, "", from);
-  const token = SETTINGS.filter(({ secret }) => secret).map(
+  const told = SETTINGS.filter(({ secret }) => secret).map(
     ({ path }) =>
-      `# ${path}: ${adminToken === undefined ? "not set" : `set (${from.get(path) ?? "default"}), not shown`}`,
+      `# ${path}: ${secrets[path] === undefined ? "not set" : `set (${from.get(path) ?? "default"}), not shown`}`,
   );
-  return `${document.toString()}${token.join("\n")}\n`;
+  return `${document.toString()}${told.join("\n")}\n`;
 }
 
 function comment(node: Node | null, above: string, from: Resolved["from"]): void {

@@ -23,7 +23,13 @@ const LIVE = { live: true } as const;
 
 /** Every setting of the engine, in the order of `--help`. */
 export const SETTINGS: readonly Setting[] = [
-  setting("backend", "--backend <name>", "text", "where inference happens: llama or scripted"),
+  setting("backend", "--backend <name>", "text", "where inference happens: llama, ollama, vllm or scripted"),
+  setting(
+    "upstream",
+    "--upstream <url>",
+    "text",
+    "ollama, vllm: address of the server, such as http://127.0.0.1:11434",
+  ),
   setting("store", "--store <dir>", "text", "where model files are kept"),
   setting("host", "--host <address>", "text", "address to listen on; 0.0.0.0 opens it to the network"),
   setting("port", "--port <number>", "number", "port of the main API; 0 takes a free one"),
@@ -111,6 +117,9 @@ export const SETTINGS: readonly Setting[] = [
       secret: true,
     },
   ),
+  setting("upstreamKey", "", "text", "ollama, vllm: token that the server wants; neither a flag nor in the file", {
+    secret: true,
+  }),
 ];
 
 /** Environment variable of a setting: `residency.dwellMs` is GORKHEAVY_RESIDENCY_DWELL_MS. */

@@ -210,7 +210,7 @@ function sourceOf(path: string, from: ReadonlyMap<string, string>): string {
 }
 
 function childrenOf(path: string): string[] {
-  if (path.startsWith("models")) return ["name", "file", "load"];
+  if (path.startsWith("models")) return ["name", "file", "digest", "load"];
   return SETTINGS.filter((one) => one.path.startsWith(`${path}.`)).map((one) => one.path.slice(path.length + 1));
 }
 

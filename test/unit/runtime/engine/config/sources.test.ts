@@ -72,9 +72,11 @@ describe("sources", () => {
           ? leaves(value as object, `${above}${key}.`)
           : [`${above}${key}`],
       );
-    const full = { threads: 1, adminToken: "x", residency: { memoryBytes: 1 } };
+    const full = { threads: 1, upstream: "x", adminToken: "x", upstreamKey: "x", residency: { memoryBytes: 1 } };
     expect(leaves(EngineConfigSchema.parse(full)).toSorted()).toEqual(SETTINGS.map(({ path }) => path).toSorted());
-    expect(new Set(SETTINGS.map(optionOf)).size).toBe(SETTINGS.length);
+    const options = SETTINGS.map(optionOf).filter((option) => option !== undefined);
+    expect(new Set(options).size).toBe(options.length);
+    expect(options).toHaveLength(SETTINGS.filter(({ secret }) => secret !== true).length);
   });
 
   test("models come as names with files, from all of them", async () => {
