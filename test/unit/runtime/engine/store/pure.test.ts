@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { QuantizationProfilesSchema } from "../../../../../runtime/contracts/quantization.ts";
 import { Fault } from "../../../../../runtime/core/fault.ts";
 import { type Kept, planEviction } from "../../../../../runtime/engine/store/budget.ts";
-import { memoryBytes, requireFits } from "../../../../../runtime/engine/store/memory-fit.ts";
+import { requireFits } from "../../../../../runtime/engine/store/memory-fit.ts";
 import { nameKey, nameOfKey, parseModelName, shortName } from "../../../../../runtime/engine/store/name.ts";
 import { chooseGguf, quantizationOf, tagsFor } from "../../../../../runtime/engine/store/profile.ts";
 import { backoffMs, nextRange, parseContentRange, strongTag } from "../../../../../runtime/engine/store/ranges.ts";
@@ -263,11 +263,8 @@ describe("a quantization", () => {
   });
 });
 
-test("the memory is the tightest of its limits", () => {
-  const read = (path: string) => (path.endsWith("memory.max") ? "1000\n" : undefined);
-  expect([memoryBytes(read, 5_000), memoryBytes(() => "max", 5_000), memoryBytes(() => undefined, 5_000)]).toEqual([
-    1_000, 5_000, 5_000,
-  ]);
+test("a model larger than the memory is refused with both figures", () => {
+  expect(() => requireFits("m:1", 2_097_152, 2_097_152)).not.toThrow();
   expect(() => requireFits("m:1", 3_145_728, 2_097_152)).toThrow(
     "m:1 needs at least 3.0 MiB of memory, 2.0 MiB may be used",
   );
