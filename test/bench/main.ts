@@ -3,6 +3,8 @@
 import { Command } from "commander";
 import { coldBench } from "./engine/cold.ts";
 import { pullBench } from "./engine/pull.ts";
+import { speedBench } from "./engine/speed.ts";
+import { swapBench } from "./engine/swap.ts";
 import { ensembleBench } from "./ensemble/command.ts";
 import { faultsBench } from "./faults/command.ts";
 import { gatewaysBench } from "./gateways/command.ts";
@@ -10,7 +12,17 @@ import { describeMachine } from "./machine.ts";
 import { routingBench } from "./routing/command.ts";
 import { streamsBench } from "./streams/command.ts";
 
-const BENCHES = [ensembleBench, gatewaysBench, faultsBench, streamsBench, routingBench, pullBench, coldBench];
+const BENCHES = [
+  ensembleBench,
+  gatewaysBench,
+  faultsBench,
+  streamsBench,
+  routingBench,
+  pullBench,
+  coldBench,
+  speedBench,
+  swapBench,
+];
 
 const program = new Command("bench").description("benchmarks side by side with peers").showHelpAfterError();
 for (const bench of BENCHES) program.addCommand(bench());

@@ -78,7 +78,8 @@ async function fetchSource(source: string, scratch: string, report: Report): Pro
 
 /** Puts the headers where Ollama's build looks for them, from the source of llama.cpp that node-llama-cpp carries as a bundle of Git. */
 async function addVendored(into: string, scratch: string): Promise<void> {
-  const root = dirname(fileURLToPath(import.meta.resolve("node-llama-cpp/package.json")));
+  // Its entry is in `dist`.
+  const root = dirname(dirname(fileURLToPath(import.meta.resolve("node-llama-cpp"))));
   const clone = join(scratch, "llama.cpp.git");
   await rm(clone, { recursive: true, force: true });
   await execa("git", ["clone", "-q", "--bare", join(root, "llama", "gitRelease.bundle"), clone]);
