@@ -7,8 +7,8 @@ export interface FakeOllamaBehaviour {
   models: Record<string, string>;
   /** Those in memory. */
   held: Set<string>;
-  /** Words of an answer; `endless` never ends. */
-  words: string[] | "endless";
+  /** Words of an answer; `endless` never ends, `stalled` says one word and then nothing, `silent` not even that it has heard. */
+  words: string[] | "endless" | "stalled" | "silent";
   /** What is said instead of an answer. */
   refusal?: { status: number; error: string; headers?: Record<string, string> };
 }
@@ -52,14 +52,16 @@ async function answer(behaviour: FakeOllamaBehaviour, call: FakeCall, response: 
     return sayJson(response, { ...base, response: "", done: true });
   }
   behaviour.held.add(name);
+  if (behaviour.words === "silent") return;
   const line = (more: object): boolean => response.write(`${JSON.stringify({ ...base, ...more })}\n`);
   const most = (body["options"] as { num_predict?: number } | undefined)?.num_predict ?? Infinity;
   response.writeHead(200, { "content-type": "application/x-ndjson" });
   let written = 0;
   for (; !response.destroyed && written < most; written++) {
-    const word = behaviour.words === "endless" ? " more" : behaviour.words[written];
+    const word = typeof behaviour.words === "string" ? " more" : behaviour.words[written];
     if (word === undefined) break;
     line({ message: { role: "assistant", content: word }, done: false });
+    if (behaviour.words === "stalled") return;
     if (behaviour.words === "endless") await new Promise((resolve) => setTimeout(resolve, 1));
   }
   line({

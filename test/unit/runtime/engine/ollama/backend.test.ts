@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import type { GeneratePiece, GenerateRequest, LoadedModel } from "../../../../../runtime/engine/backend.ts";
 import { ollamaBackend, type OllamaOptions } from "../../../../../runtime/engine/ollama/backend.ts";
+import type { FakeCall } from "../../../../support/fake-server.ts";
 import { type FakeOllamaBehaviour, startFakeOllama } from "../../../../support/fake-ollama.ts";
 
 const never = new AbortController().signal;
@@ -97,6 +98,34 @@ describe("a model of an Ollama server", () => {
       break;
     }
     await server.calls.findLast(({ path }) => path === "/api/chat")?.closedEarly;
+  });
+});
+
+describe.each(["stalled", "silent"] as const)("while its server is %s", (words) => {
+  test("it is left by whoever does not want it any more: the connection is closed", async () => {
+    const server = await fake();
+    const model = await load(server.url);
+    server.behaviour.words = words;
+    const stop = new AbortController();
+    const reading = say(model, HELLO, stop.signal);
+    const asked = (): FakeCall[] => server.calls.filter(({ path }) => path === "/api/chat");
+    await expect.poll(() => asked().length).toBe(2);
+    stop.abort(new Error("the reader left"));
+    await expect(reading).rejects.toThrow("the reader left");
+    await asked()[1]?.closedEarly;
+  });
+
+  test("whoever waits is told when the model is lost", async () => {
+    const server = await fake();
+    const model = await load(server.url);
+    server.behaviour.words = words;
+    const reading = say(model);
+    await expect.poll(() => server.calls.filter(({ path }) => path === "/api/chat").length).toBe(2);
+    delete server.behaviour.models["tiny:1"];
+    await expect(reading).rejects.toMatchObject({
+      code: "model_unreachable",
+      message: expect.stringMatching("taken away") as string,
+    });
   });
 });
 
