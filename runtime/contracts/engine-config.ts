@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { EngineStreamConfigSchema } from "./engine-stream-config.ts";
+import { ModelStoreSchema } from "./model-store-config.ts";
 
 function whole(least: number, most: number): z.ZodNumber {
   const error = `want a whole number from ${least} to ${most}`;
@@ -42,6 +44,8 @@ export const EngineConfigSchema = z.strictObject({
   upstream: z.string().min(1, "want an address such as http://127.0.0.1:11434").optional(),
   /** Folder of the model files. */
   store: z.string().min(1, "want a folder").default("/models"),
+  /** How the store brings models and how much it keeps. */
+  storage: ModelStoreSchema.prefault({}),
   /** Address to listen on; 0.0.0.0 opens it to the network. */
   host: z.string().min(1, "want an address such as 127.0.0.1 or 0.0.0.0").default("127.0.0.1"),
   /** Port of the main API; 0 takes a free one. */
@@ -78,11 +82,15 @@ export const EngineConfigSchema = z.strictObject({
       replaceWithoutRoom: FLAG.default(true),
     })
     .prefault({}),
+  /** The main API's WebSocket. */
+  stream: EngineStreamConfigSchema.prefault({}),
   /** Parts that can be switched on and off. */
   features: z
     .strictObject({
       /** Loads models ahead of the hours in which they are usually asked. */
       predictivePreload: FLAG.default(false),
+      /** Opens the main API's WebSocket. */
+      webSocket: FLAG.default(true),
     })
     .prefault({}),
   /** scripted: how long a load takes, ms. */

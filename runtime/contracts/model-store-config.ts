@@ -28,7 +28,7 @@ export const ModelHostSchema = z.strictObject({
 /** How one host is spoken to, defaults filled in. */
 export type ModelHost = z.output<typeof ModelHostSchema>;
 
-/** Section `store` of the engine's configuration: where models come from, and how much room they may take. */
+/** Section `storage` of the engine's configuration: where models come from, and how much room they may take. */
 export const ModelStoreSchema = z.strictObject({
   /** Most bytes of all blobs; models that were not used for longest go first, never one that is loaded or in `pinned`. Absent: the disk's size. */
   storeMaxBytes: Bytes.optional(),
@@ -68,7 +68,7 @@ export const ModelStoreSchema = z.strictObject({
   /** Quantization profiles by name. */
   profiles: QuantizationProfilesSchema,
 });
-/** Section `store`, defaults filled in. */
+/** Section `storage`, defaults filled in. */
 export type ModelStoreSettings = z.output<typeof ModelStoreSchema>;
-/** Section `store` as people write it. */
+/** Section `storage` as people write it. */
 export type ModelStoreInput = z.input<typeof ModelStoreSchema>;

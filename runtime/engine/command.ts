@@ -71,7 +71,7 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   setFiles(files, config);
   const running = await startEngine(
     { backend: await backendOf(config, files, log), stored: config.backend !== "scripted", log, ...optionsOf(config) },
-    config,
+    { ...config, stream: config.features.webSocket && config.stream },
   );
   const { main, ollama, engine } = running;
   const models = config.models.map(({ name }) => name);
@@ -104,6 +104,7 @@ async function backendOf(config: EngineConfig, files: ReadonlyMap<string, string
   const library = await openLibrary(files, config.store, {
     env: process.env,
     memoryBytes: memoryLimit(),
+    settings: config.storage,
     removed: (model) => log.warn({ model }, "removed from the store to make room"),
   });
   return llamaBackend({ library, contextTokens, slots, ...(threads === undefined ? {} : { threads }) });

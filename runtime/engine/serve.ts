@@ -12,8 +12,8 @@ export interface EngineAddress {
   port: number;
   /** Ollama API; 0 takes a free port. */
   ollamaPort: number;
-  /** Bounds of the main API's WebSocket. Absent: the usual ones. */
-  stream?: Partial<StreamLimits>;
+  /** Bounds of the main API's WebSocket. Absent: the usual ones; false: there is none. */
+  stream?: Partial<StreamLimits> | false;
 }
 
 /** An engine that listens. */
@@ -33,7 +33,7 @@ export async function startEngine(options: EngineOptions, address: EngineAddress
   const engine = new Engine(options);
   const changes = new ModelChanges(engine);
   const { host } = address;
-  const main = await listen(mainPort(engine, changes), host, address.port, undefined, TIMES);
+  const main = await listen(mainPort(engine, changes, address.stream !== false), host, address.port, undefined, TIMES);
   const ollama = await listen(ollamaPort(engine), host, address.ollamaPort, undefined, TIMES).catch(
     async (error: unknown) => {
       await main.drain(0);
@@ -44,8 +44,8 @@ export async function startEngine(options: EngineOptions, address: EngineAddress
   );
   // Only now: an engine whose port is taken has not begun to read and load.
   engine.start();
-  const stream = new StreamServer(engine, changes, address.stream);
-  stream.attach(main.server);
+  const stream = address.stream === false ? undefined : new StreamServer(engine, changes, address.stream);
+  stream?.attach(main.server);
   return {
     engine,
     main,
@@ -54,7 +54,7 @@ export async function startEngine(options: EngineOptions, address: EngineAddress
       engine.drain();
       if (lameDuckMs > 0) await sleep(lameDuckMs);
       changes.close();
-      await Promise.all([stream.drain(graceMs), main.drain(graceMs), ollama.drain(graceMs)]);
+      await Promise.all([stream?.drain(graceMs), main.drain(graceMs), ollama.drain(graceMs)]);
       await engine.close();
     },
   };

@@ -20,8 +20,11 @@ import { resolveModel } from "./known-models.ts";
 import type { ModelChanges } from "./model-changes.ts";
 import { askedOfChat, askedOfGenerate, endOf, errorOf, eventsOf, leaseOf, MAIN_DIALECT, toldOf } from "./native.ts";
 
-/** What the main API serves beside health, verbs that change the engine, and the OpenAI API: chat, generate, embeddings, models. */
-export function mainApi(engine: Engine, changes: ModelChanges): Hono {
+/**
+ * What the main API serves beside health, verbs that change the engine, and the OpenAI API: chat, generate, embeddings, models.
+ * @param webSocket whether there is one at `/stream`
+ */
+export function mainApi(engine: Engine, changes: ModelChanges, webSocket = true): Hono {
   const app = apiOf(engine, MAIN_DIALECT);
   app.get("/", (c) => c.text("gorkheavy engine is running"));
   app.post("/chat", async (c) => {
@@ -61,6 +64,7 @@ export function mainApi(engine: Engine, changes: ModelChanges): Hono {
     return c.json(describe(engine.residency.status(name)));
   });
   app.get("/stream", () => {
+    if (!webSocket) throw new Fault("not_found", "the WebSocket is switched off here (features.webSocket)");
     throw new Fault("invalid_request", "this is a WebSocket: want connection: upgrade and upgrade: websocket", {
       headers: { upgrade: "websocket" },
     });

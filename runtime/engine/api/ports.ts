@@ -11,13 +11,13 @@ import { MAIN_DIALECT } from "./native.ts";
 import { ollamaApi } from "./ollama/ollama-api.ts";
 import { openAiApi } from "./openai/openai-api.ts";
 
-/** All that the main port answers, usually 5000: health, the main API with its verbs, and the OpenAI API. */
-export function mainPort(engine: Engine, changes: ModelChanges): Hono {
+/** All that the main port answers, usually 5000: health, the main API with its verbs, and the OpenAI API. @param webSocket whether there is one */
+export function mainPort(engine: Engine, changes: ModelChanges, webSocket = true): Hono {
   const app = new Hono();
   app.route("/", healthApi(engine));
   app.route("/", openAiApi(engine));
   app.route("/", adminApi(engine));
-  app.route("/", mainApi(engine, changes));
+  app.route("/", mainApi(engine, changes, webSocket));
   refuseOthers(app, (path) => (path.startsWith("/v1/") ? OPENAI_DIALECT : MAIN_DIALECT));
   return app;
 }

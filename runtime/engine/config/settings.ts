@@ -1,5 +1,5 @@
-/** How a setting is written as text, in a Secret, the environment or a flag. */
-export type SettingKind = "text" | "number" | "switch" | "models" | "seconds";
+/** How a setting is written as text, in a Secret, the environment or a flag; a whole section as JSON. */
+export type SettingKind = "text" | "number" | "switch" | "models" | "seconds" | "section";
 
 /** One setting: where it stands in the file, and how else it is given. */
 export interface Setting {
@@ -31,6 +31,7 @@ export const SETTINGS: readonly Setting[] = [
     "ollama, vllm: address of the server, such as http://127.0.0.1:11434",
   ),
   setting("store", "--store <dir>", "text", "where model files are kept"),
+  setting("storage", "", "section", "how the store brings models and how much it keeps; as JSON in the environment"),
   setting("host", "--host <address>", "text", "address to listen on; 0.0.0.0 opens it to the network"),
   setting("port", "--port <number>", "number", "port of the main API; 0 takes a free one"),
   setting("ollamaPort", "--ollama-port <number>", "number", "port of the Ollama API; 0 takes a free one"),
@@ -96,6 +97,8 @@ export const SETTINGS: readonly Setting[] = [
     "without room for two versions: unload the old one, then load the new one",
     LIVE,
   ),
+  setting("stream", "", "section", "who may open the WebSocket, and how often; as JSON in the environment"),
+  setting("features.webSocket", "--web-socket <yes>", "switch", "open the main API's WebSocket"),
   setting(
     "features.predictivePreload",
     "--predictive-preload <yes>",

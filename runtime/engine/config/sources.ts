@@ -1,7 +1,10 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parse } from "yaml";
-import { type EngineConfig, EngineConfigSchema } from "../../contracts/engine-config.ts";
+import { type EngineConfig, EngineConfigSchema, EngineModelSchema } from "../../contracts/engine-config.ts";
+import { EngineStreamConfigSchema } from "../../contracts/engine-stream-config.ts";
+import { ModelStoreSchema } from "../../contracts/model-store-config.ts";
+import { jsonOf } from "../../support/json.ts";
 import { keepAliveMs } from "../residency/keep-alive.ts";
 import { optionOf, type Setting, SETTINGS, variableOf } from "./settings.ts";
 
@@ -170,6 +173,8 @@ function valueOf({ kind }: Setting, text: string): unknown {
       } catch {
         return bare;
       }
+    case "section":
+      return jsonOf(bare) ?? bare;
     case "models":
       return bare
         .split(text.includes("\n") ? /\n/ : /[\s,]+/)
@@ -209,8 +214,16 @@ function sourceOf(path: string, from: ReadonlyMap<string, string>): string {
   return found?.[1] ?? "default";
 }
 
+/** Parts of the configuration whose settings are not given one by one outside of the file. */
+const SECTIONS: Readonly<Record<string, { shape: object }>> = {
+  models: EngineModelSchema,
+  storage: ModelStoreSchema,
+  stream: EngineStreamConfigSchema,
+};
+
 function childrenOf(path: string): string[] {
-  if (path.startsWith("models")) return ["name", "file", "digest", "load"];
+  const section = SECTIONS[path.split(".")[0] ?? ""];
+  if (section !== undefined) return Object.keys(section.shape);
   return SETTINGS.filter((one) => one.path.startsWith(`${path}.`)).map((one) => one.path.slice(path.length + 1));
 }
 

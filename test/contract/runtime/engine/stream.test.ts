@@ -268,6 +268,10 @@ describe("a handshake", () => {
     await expect(connect(running, { origin: "https://console.example.evil" })).rejects.toThrow("status 403");
   });
 
+  test("is refused where there is none", async () => {
+    await expect(connect(await start({ stream: false }))).rejects.toThrow("status 404");
+  });
+
   test("beyond the limit of sockets is refused", async () => {
     const running = await start({ stream: { sockets: 1 } });
     await connect(running);

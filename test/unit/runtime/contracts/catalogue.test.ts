@@ -64,7 +64,7 @@ test("keeps the seed's probes under the name seed", () => {
 
 test("is ready in the default profile only when weights are loaded", () => {
   const { readiness, startup, waitPath, spread, waitExtraSeconds } = PROFILES.default;
-  expect([readiness.path, startup?.path, waitPath]).toEqual(["/models/health", "/models/health", "/models/health"]);
+  expect([readiness.path, startup?.path, waitPath]).toEqual(["/models/health", "/api/health", "/models/health"]);
   expect(waitExtraSeconds).toBe(0);
   expect(spread.nodeTaintsPolicy).toBe("Honor");
 });

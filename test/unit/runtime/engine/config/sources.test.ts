@@ -63,12 +63,13 @@ describe("sources", () => {
       .configureOutput({ writeOut: (text) => void help.push(text) })
       .outputHelp();
     for (const setting of SETTINGS) {
-      if (setting.secret !== true) expect(help.join("")).toContain(`${setting.flag.split(" ")[0]} `);
+      if (setting.flag !== "") expect(help.join("")).toContain(`${setting.flag.split(" ")[0]} `);
       expect(help.join("")).toContain(variableOf(setting));
     }
+    const whole = new Set(SETTINGS.filter(({ kind }) => kind === "section").map(({ path }) => path));
     const leaves = (tree: object, above = ""): string[] =>
       Object.entries(tree).flatMap(([key, value]) =>
-        typeof value === "object" && value !== null && !Array.isArray(value)
+        typeof value === "object" && value !== null && !Array.isArray(value) && !whole.has(`${above}${key}`)
           ? leaves(value as object, `${above}${key}.`)
           : [`${above}${key}`],
       );
@@ -76,7 +77,7 @@ describe("sources", () => {
     expect(leaves(EngineConfigSchema.parse(full)).toSorted()).toEqual(SETTINGS.map(({ path }) => path).toSorted());
     const options = SETTINGS.map(optionOf).filter((option) => option !== undefined);
     expect(new Set(options).size).toBe(options.length);
-    expect(options).toHaveLength(SETTINGS.filter(({ secret }) => secret !== true).length);
+    expect(options).toHaveLength(SETTINGS.filter(({ flag }) => flag !== "").length);
   });
 
   test("models come as names with files, from all of them", async () => {
@@ -103,6 +104,16 @@ describe("sources", () => {
     ["90", 90],
   ])("--keep-alive %s is %s s", async (text, seconds) => {
     expect((await resolved({ flags: { keepAlive: text } })).config.residency.keepAliveSeconds).toBe(seconds);
+  });
+
+  test("a section comes whole, as JSON in the environment", async () => {
+    const { config } = await resolved({
+      file: "stream: { runs: 3 }\nstorage: { registry: mirror.example }",
+      env: { GORKHEAVY_STREAM: '{"origins":["https://console.example/page"]}' },
+    });
+    expect(config.stream).toMatchObject({ origins: ["https://console.example"], runs: 16 });
+    expect(config.storage.registry).toBe("mirror.example");
+    expect(config.features.webSocket).toBe(true);
   });
 
   test("a variable's file holds the value; what Kubernetes sets for a Service of that name is passed over", async () => {
@@ -143,6 +154,9 @@ describe("what is wrong is named with its source, what it got and what is allowe
       { file: "models: [{ name: 'a:1', path: x }]" },
       /path \(.*\): no such setting, want one of name, file/,
     ],
+    ["one of the store's", { file: "storage: { mirror: x }" }, /^storage\.mirror \(.*\): no such setting.*registry/],
+    ["no JSON", { env: { GORKHEAVY_STREAM: "{runs" } }, /^stream \(GORKHEAVY_STREAM\): got "\{runs", want/],
+    ["a page's address", { file: "stream: { origins: [here] }" }, /^stream\.origins\[0\] \(.*\): got "here", want/],
     ["a model's name", { flags: { model: ["../../passwd"] } }, /^models\[0\]\.name \(--model\): got.*want family:tag/],
     [
       "a model without its file",
