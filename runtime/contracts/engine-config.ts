@@ -59,7 +59,7 @@ export const EngineConfigSchema = z.strictObject({
       error: "want each name once",
     })
     .default([]),
-  /** Threads of the inference. Absent: the CPU limit of this container, else llama.cpp's choice. */
+  /** Threads of the inference. Absent: the CPU limit of this container, else all CPUs but one. */
   threads: whole(1, 1024).optional(),
   /** llama: longest window, tokens; less where a model was trained for less. */
   contextTokens: whole(256, 1_048_576).default(4096),

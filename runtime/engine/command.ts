@@ -107,7 +107,7 @@ async function backendOf(config: EngineConfig, files: ReadonlyMap<string, string
     settings: config.storage,
     removed: (model) => log.warn({ model }, "removed from the store to make room"),
   });
-  return llamaBackend({ library, contextTokens, slots, ...(threads === undefined ? {} : { threads }) });
+  return llamaBackend({ library, contextTokens, slots, threads });
 }
 
 /** The files of the models that have one, as they are named now. */

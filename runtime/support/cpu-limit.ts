@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 
 /** Where the kernel shows control groups. */
@@ -28,9 +29,13 @@ export function cpuLimit(read: (path: string) => string | undefined = readText):
   return limits.length === 0 ? undefined : Math.min(...limits);
 }
 
-/** Threads for work that keeps each of them busy: as many as the limit has whole CPUs, at least one. Undefined where there is no limit. */
-export function threadsWithin(limit: number | undefined): number | undefined {
-  return limit === undefined ? undefined : Math.max(1, Math.floor(limit));
+/**
+ * Threads for work whose threads wait for each other without sleeping, at least one: as many as the limit has whole CPUs; without a limit one CPU
+ * of the machine is left to everything else, as a thread that has to share its CPU holds up all the others.
+ * @param cpus of the machine, as far as this process may run on them
+ */
+export function threadsWithin(limit: number | undefined, cpus: number = availableParallelism()): number {
+  return Math.max(1, limit === undefined ? cpus - 1 : Math.min(cpus, Math.floor(limit)));
 }
 
 /** A group's folder and those above it. In a container the group's own path does not exist below its root; the root is then its folder. */

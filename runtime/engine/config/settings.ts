@@ -46,7 +46,7 @@ export const SETTINGS: readonly Setting[] = [
     "threads",
     "--threads <number>",
     "number",
-    "threads of the inference; without it the CPU limit of this container, else llama.cpp's choice",
+    "threads of the inference; without it the CPU limit of this container, else all CPUs but one",
   ),
   setting(
     "contextTokens",

@@ -44,11 +44,13 @@ test.each<[string, Record<string, string>, number | undefined]>([
 });
 
 test.each([
-  [0.9, 1],
-  [1, 1],
-  [2.5, 2],
-  [0.1, 1],
-  [undefined, undefined],
-])("a limit of %s is for %s threads", (limit, threads) => {
-  expect(threadsWithin(limit)).toBe(threads);
+  [0.9, 8, 1],
+  [1, 8, 1],
+  [2.5, 8, 2],
+  [0.1, 8, 1],
+  [16, 8, 8],
+  [undefined, 8, 7],
+  [undefined, 1, 1],
+])("a limit of %s on %s CPUs is for %s threads", (limit, cpus, threads) => {
+  expect(threadsWithin(limit, cpus)).toBe(threads);
 });
