@@ -21,6 +21,7 @@ interface Flags {
   rounds: number;
   prompt: number;
   tokens: number;
+  threads: number;
   limited: boolean;
   write?: boolean;
 }
@@ -42,6 +43,12 @@ export function speedBench(): Command {
     .option("--rounds <number>", "times that each is measured; medians count", integer("rounds", 1, 100), 5)
     .option("--prompt <number>", "tokens of the prompt", integer("prompt", 8, 1_500), 256)
     .option("--tokens <number>", "tokens of the answer", integer("tokens", 2, 500), 64)
+    .option(
+      "--threads <number>",
+      "threads of each (default: the cores)",
+      integer("threads", 1, 1_024),
+      availableParallelism(),
+    )
     .option("--no-limited", `leaves out the run under a CPU limit of ${LIMIT_CPUS}`)
     .option("--write", "put the tables into test/bench/RESULTS.md")
     .action(run);
@@ -56,14 +63,14 @@ async function run(flags: Flags): Promise<void> {
   if (shapes.length === 0)
     throw new Error(`--only: got "${flags.only ?? ""}", want some of ${SHAPES.map(({ name }) => name).join(", ")}`);
   const contestants = [gorkheavyEngine, await ollamaContestant(say)];
-  const threads = availableParallelism();
+  const { threads } = flags;
   const parts: string[] = [];
   const rows: string[][] = [];
   for (const shape of shapes) {
     say(`${shape.name}, ${threads} threads each`);
     rows.push(...rowsOf(shape, await measure(contestants, shape, settled, say, threads)));
   }
-  parts.push(`The same threads, ${threads} each, of ${threads} cores:`, table(HEAD, rows));
+  parts.push(`The same threads, ${threads} each, on ${availableParallelism()} cores:`, table(HEAD, rows));
   if (flags.limited) {
     const [smallest] = shapes;
     if (smallest !== undefined) {
@@ -75,7 +82,7 @@ async function run(flags: Flags): Promise<void> {
         say,
       );
       parts.push(
-        `Each in a control group with a limit of ${LIMIT_CPUS} CPUs, threads as each chooses by itself (the engine: 1; Ollama: the cores of the host, ${threads} here):`,
+        `Each in a control group with a limit of ${LIMIT_CPUS} CPUs, threads as each chooses by itself (the engine: 1; Ollama: the cores of the host, ${availableParallelism()} here):`,
         table(HEAD, rowsOf(smallest, seen)),
       );
     }
@@ -86,7 +93,7 @@ async function run(flags: Flags): Promise<void> {
   );
   const body = parts.join("\n\n");
   process.stdout.write(`\n${body}\n`);
-  const command = `npm run bench -- speed${quick ? " --quick" : ` --rounds ${flags.rounds} --prompt ${flags.prompt} --tokens ${flags.tokens}`}${flags.only === undefined ? "" : ` --only ${flags.only}`}`;
+  const command = `npm run bench -- speed${quick ? " --quick" : ` --rounds ${flags.rounds} --prompt ${flags.prompt} --tokens ${flags.tokens}`} --threads ${threads}${flags.only === undefined ? "" : ` --only ${flags.only}`}`;
   if (flags.write === true) await writeResults("Random weights beside Ollama", command, body);
 }
 
