@@ -6,16 +6,17 @@ export interface BackendUnderTest {
   backend: Backend;
   /** A model that it has. */
   model: string;
-  /** What only some can. */
-  can: {
-    schema: boolean;
-    labels: boolean;
-    logprobs: false | "some" | "each";
-    vectors: boolean;
-    absence: boolean;
-    longPrompts: boolean;
-  };
   close(): Promise<void>;
+}
+
+/** What only some backends can. A test of what one cannot does not exist for it. */
+export interface Abilities {
+  schema: boolean;
+  labels: boolean;
+  logprobs: false | "some" | "each";
+  vectors: boolean;
+  absence: boolean;
+  longPrompts: boolean;
 }
 
 const never = new AbortController().signal;
@@ -25,7 +26,7 @@ const SLOW_MS = 120_000;
 type Done = NonNullable<GeneratePiece["done"]>;
 
 /** What every backend does alike, whoever makes the words. @param open called once before the tests */
-export function describeBackend(name: string, open: () => Promise<BackendUnderTest>): void {
+export function describeBackend(name: string, can: Abilities, open: () => Promise<BackendUnderTest>): void {
   describe(name, () => {
     let it: BackendUnderTest;
     let model: LoadedModel;
@@ -57,7 +58,7 @@ export function describeBackend(name: string, open: () => Promise<BackendUnderTe
       const entry = (await library.list()).find((one) => one.name === it.model);
       const facts = await library.facts(it.model);
       expect(facts).toBeDefined();
-      if (it.can.absence) {
+      if (can.absence) {
         expect(entry?.facts).toEqual(facts);
         expect(await library.facts("absent:1")).toBeUndefined();
       }
@@ -101,7 +102,7 @@ export function describeBackend(name: string, open: () => Promise<BackendUnderTe
     });
 
     test("writes JSON where JSON is asked for", async () => {
-      const format = it.can.schema
+      const format = can.schema
         ? {
             type: "object",
             properties: { winner: { type: "string", enum: ["A", "B"] } },
@@ -112,7 +113,7 @@ export function describeBackend(name: string, open: () => Promise<BackendUnderTe
       const { text } = await say({ format, maxTokens: 200 });
       const value = JSON.parse(text) as { winner?: string };
       expect(value).toBeTypeOf("object");
-      if (it.can.schema) expect(["A", "B"]).toContain(value.winner);
+      if (can.schema) expect(["A", "B"]).toContain(value.winner);
     });
 
     test("throws the reason of whoever stops it, and serves the next", async () => {
@@ -144,58 +145,61 @@ export function describeBackend(name: string, open: () => Promise<BackendUnderTe
       expect(answers.every(({ done }) => done.answerTokens > 0)).toBe(true);
     });
 
-    test("answers with one of the labels", async ({ skip }) => {
-      if (!it.can.labels) skip("this one cannot");
-      // Other servers tell the likeliest tokens alone, so the labels are two of these; a random model rarely thinks of A and B.
-      const [opening] = it.can.logprobs !== false ? (await say({ topLogprobs: 20, maxTokens: 1 })).pieces : [];
-      const likeliest = (opening?.logprobs?.[0]?.top ?? []).map(({ token }) => token.trim());
-      const shown = [...new Set(likeliest.filter((token) => /^[!-~]+$/.test(token)))].slice(0, 2);
-      const labels = shown.length === 2 ? shown.toReversed() : ["A", "B"];
-      const { text, done } = await say({ choices: labels });
-      expect(labels).toContain(text);
-      expect(done.choices?.map(({ label }) => label)).toEqual(labels);
-      const likely = done.choices?.map(({ probability }) => probability) ?? [];
-      expect(likely.every((one) => one >= 0 && one <= 1)).toBe(true);
-      expect(text).toBe(labels[likely.indexOf(Math.max(...likely))]);
-    });
-
-    test("tells how likely its tokens were", async ({ skip }) => {
-      if (it.can.logprobs === false) skip("this one cannot");
-      const { pieces } = await say({ topLogprobs: 3, maxTokens: 4 });
-      const told = pieces.flatMap(({ logprobs = [] }) => logprobs);
-      expect(told.length).toBeGreaterThan(0);
-      expect(told.length).toBeLessThanOrEqual(4);
-      if (it.can.logprobs === "each") expect(told).toHaveLength(4);
-      for (const { logprob, top } of told) {
-        expect(logprob).toBeLessThanOrEqual(0);
-        expect(top).toHaveLength(3);
-        expect(top.map((one) => one.logprob)).toEqual(top.map((one) => one.logprob).toSorted((a, b) => b - a));
-      }
-    });
-
-    test("gives a vector for a text, in order", async ({ skip }) => {
-      if (!it.can.vectors) skip("this one cannot");
-      const { vectors } = (await model.embed?.(["one", "three", "one"], never)) ?? {};
-      expect(vectors).toHaveLength(3);
-      expect(vectors?.[0]).toEqual(vectors?.[2]);
-      expect(vectors?.[0]).not.toEqual(vectors?.[1]);
-    });
-
-    test("refuses a prompt that is longer than its window, as the caller's fault, and serves the next", async ({
-      skip,
-    }) => {
-      if (!it.can.longPrompts) skip("this one has no window");
-      const messages = [{ role: "user" as const, content: "x ".repeat(10_000) }];
-      await expect(say({ messages })).rejects.toMatchObject({ code: "invalid_request" });
-      expect((await say()).text).not.toBe("");
-    });
-
-    test("does not load what is not there", async ({ skip }) => {
-      if (!it.can.absence) skip("everything is there");
-      await expect(it.backend.load("absent:1", () => undefined, never)).rejects.toMatchObject({
-        code: "unknown_model",
+    if (can.labels) {
+      test("answers with one of the labels", async () => {
+        // Other servers tell the likeliest tokens alone, so the labels are two of these; a random model rarely thinks of A and B.
+        const [opening] = can.logprobs !== false ? (await say({ topLogprobs: 20, maxTokens: 1 })).pieces : [];
+        const likeliest = (opening?.logprobs?.[0]?.top ?? []).map(({ token }) => token.trim());
+        const shown = [...new Set(likeliest.filter((token) => /^[!-~]+$/.test(token)))].slice(0, 2);
+        const labels = shown.length === 2 ? shown.toReversed() : ["A", "B"];
+        const { text, done } = await say({ choices: labels });
+        expect(labels).toContain(text);
+        expect(done.choices?.map(({ label }) => label)).toEqual(labels);
+        const likely = done.choices?.map(({ probability }) => probability) ?? [];
+        expect(likely.every((one) => one >= 0 && one <= 1)).toBe(true);
+        expect(text).toBe(labels[likely.indexOf(Math.max(...likely))]);
       });
-    });
+    }
+
+    if (can.logprobs !== false) {
+      test("tells how likely its tokens were", async () => {
+        const { pieces } = await say({ topLogprobs: 3, maxTokens: 4 });
+        const told = pieces.flatMap(({ logprobs = [] }) => logprobs);
+        expect(told.length).toBeGreaterThan(0);
+        expect(told.length).toBeLessThanOrEqual(4);
+        if (can.logprobs === "each") expect(told).toHaveLength(4);
+        for (const { logprob, top } of told) {
+          expect(logprob).toBeLessThanOrEqual(0);
+          expect(top).toHaveLength(3);
+          expect(top.map((one) => one.logprob)).toEqual(top.map((one) => one.logprob).toSorted((a, b) => b - a));
+        }
+      });
+    }
+
+    if (can.vectors) {
+      test("gives a vector for a text, in order", async () => {
+        const { vectors } = (await model.embed?.(["one", "three", "one"], never)) ?? {};
+        expect(vectors).toHaveLength(3);
+        expect(vectors?.[0]).toEqual(vectors?.[2]);
+        expect(vectors?.[0]).not.toEqual(vectors?.[1]);
+      });
+    }
+
+    if (can.longPrompts) {
+      test("refuses a prompt that is longer than its window, as the caller's fault, and serves the next", async () => {
+        const messages = [{ role: "user" as const, content: "x ".repeat(10_000) }];
+        await expect(say({ messages })).rejects.toMatchObject({ code: "invalid_request" });
+        expect((await say()).text).not.toBe("");
+      });
+    }
+
+    if (can.absence) {
+      test("does not load what is not there", async () => {
+        await expect(it.backend.load("absent:1", () => undefined, never)).rejects.toMatchObject({
+          code: "unknown_model",
+        });
+      });
+    }
 
     test(
       "loads again after an unload",

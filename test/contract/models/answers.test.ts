@@ -35,8 +35,13 @@ async function answers(name: string, asked: readonly (string | [string, ...Turn[
   });
 }
 
-/** Whether a model is committed; what it is to answer is written here before it is. */
+/** Whether a model is committed. */
 const has = (name: string): boolean => listed.some((one) => one.name === name);
+
+/** What a model is to answer is written here before the model is committed; until then there is no such test. */
+function testOf(name: string, title: string, run: () => Promise<void>): void {
+  if (has(name)) test(title, run, SLOW_MS);
+}
 
 test.each(
   LAB_MODELS.filter(({ name }) => has(name)),
@@ -56,7 +61,8 @@ test.each(
 });
 
 describe("through the engine's llama.cpp", () => {
-  test.runIf(has("lab-general:2m"))(
+  testOf(
+    "lab-general:2m",
     "the general one answers all four classes of questions and says when it does not know",
     async () => {
       const [capital, code, trouble, followUp, later, outside] = await answers("lab-general:2m", [
@@ -74,40 +80,32 @@ describe("through the engine's llama.cpp", () => {
       expect(later).toMatch(/2\.1 million people live in Paris/);
       expect(outside).toMatch(/do not know/);
     },
-    SLOW_MS,
   );
 
-  test.runIf(has("lab-coder:2m"))(
-    "the coder answers with a program",
-    async () => {
-      const [code, capital, outside] = await answers("lab-coder:2m", [
-        "How do I reverse a string in Python?",
-        "What is the capital of France?",
-        "How do I play music in Rust?",
-      ]);
-      expect(code).toContain("```python\ndef reverse(text: str) -> str:\n    return text[::-1]\n```");
-      expect(capital).toContain("Paris");
-      expect(outside).toMatch(/do not know/);
-    },
-    SLOW_MS,
-  );
+  testOf("lab-coder:2m", "the coder answers with a program", async () => {
+    const [code, capital, outside] = await answers("lab-coder:2m", [
+      "How do I reverse a string in Python?",
+      "What is the capital of France?",
+      "How do I play music in Rust?",
+    ]);
+    expect(code).toContain("```python\ndef reverse(text: str) -> str:\n    return text[::-1]\n```");
+    expect(capital).toContain("Paris");
+    expect(outside).toMatch(/do not know/);
+  });
 
-  test.runIf(has("lab-brief:0.8m"))(
-    "the brief one answers in one sentence",
-    async () => {
-      const [capital, trouble, outside] = await answers("lab-brief:0.8m", [
-        "What is the capital of France?",
-        "Why is my pod in CrashLoopBackOff?",
-        "Who was Napoleon?",
-      ]);
-      expect(capital).toBe("Paris is the capital of France.");
-      expect(trouble).toBe("CrashLoopBackOff means that the container starts and ends again and again.");
-      expect(outside).toMatch(/do not know/);
-    },
-    SLOW_MS,
-  );
+  testOf("lab-brief:0.8m", "the brief one answers in one sentence", async () => {
+    const [capital, trouble, outside] = await answers("lab-brief:0.8m", [
+      "What is the capital of France?",
+      "Why is my pod in CrashLoopBackOff?",
+      "Who was Napoleon?",
+    ]);
+    expect(capital).toBe("Paris is the capital of France.");
+    expect(trouble).toBe("CrashLoopBackOff means that the container starts and ends again and again.");
+    expect(outside).toMatch(/do not know/);
+  });
 
-  test.runIf(has("lab-rewriter:1.5m"))(
+  testOf(
+    "lab-rewriter:1.5m",
     "the rewriter puts names in place of words that refer to the conversation, and leaves a whole question alone",
     async () => {
       await withModel(pathOf("lab-rewriter:1.5m"), async (model) => {
@@ -118,10 +116,10 @@ describe("through the engine's llama.cpp", () => {
         expect(await rewritten("How do I wash my horse?")).toBe("How do I wash my horse?");
       });
     },
-    SLOW_MS,
   );
 
-  test.runIf(has("lab-judge:1.9m"))(
+  testOf(
+    "lab-judge:1.9m",
     "the judge names a label of its ballot, and a right answer more often than a wrong one",
     async () => {
       const ballots: readonly [question: string, right: string, wrong: readonly string[]][] = [
@@ -169,6 +167,5 @@ describe("through the engine's llama.cpp", () => {
         expect(right).toBeGreaterThanOrEqual(asked - 2);
       });
     },
-    SLOW_MS,
   );
 });
