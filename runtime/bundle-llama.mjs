@@ -2,6 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { FOR_NODE } from "./bundle-options.mjs";
 
 /** Folder of node-llama-cpp where it is installed. */
 const PACKAGE = fileURLToPath(new URL("..", import.meta.resolve("node-llama-cpp")));
@@ -50,20 +51,10 @@ export async function bundleLlamaWorker(outfile) {
   await build({
     entryPoints: [fileURLToPath(new URL("engine/llama/worker.ts", import.meta.url))],
     outfile,
-    bundle: true,
-    platform: "node",
-    target: "node24",
-    format: "esm",
-    minifyWhitespace: true,
-    minifySyntax: true,
-    legalComments: "none",
-    logLevel: "warning",
+    ...FOR_NODE,
     // llama.cpp itself, whichever is there.
     external: ["@node-llama-cpp/*", "electron"],
     plugins: [llamaParts],
-    banner: {
-      js: 'import { createRequire as gorkheavyRequire } from "node:module"; const require = gorkheavyRequire(import.meta.url);',
-    },
   });
 }
 

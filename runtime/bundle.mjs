@@ -3,6 +3,7 @@ import { builtinModules } from "node:module";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { FOR_NODE } from "./bundle-options.mjs";
 
 /**
  * Takes Node's own modules from the process instead of importing them: an import makes every property of a module once, and those of
@@ -49,22 +50,10 @@ export async function bundle(outfile) {
     write: false,
     entryPoints: [fileURLToPath(new URL("main.ts", import.meta.url))],
     outfile,
-    bundle: true,
-    platform: "node",
-    target: "node24",
-    format: "esm",
-    // Half the text to read at every start; names stay, for stack traces and profiles.
-    minifyWhitespace: true,
-    minifySyntax: true,
-    legalComments: "none",
-    logLevel: "warning",
+    ...FOR_NODE,
     // Files that are read at run time elsewhere.
     define: { GORKHEAVY_MIGRATIONS: JSON.stringify(await migrations()) },
     plugins: [ownModules, smallParts],
-    // CommonJS dependencies call require for Node's own modules; an ES module has none.
-    banner: {
-      js: 'import { createRequire as gorkheavyRequire } from "node:module"; const require = gorkheavyRequire(import.meta.url);',
-    },
   });
   await mkdir(dirname(outfile), { recursive: true });
   for (const { text } of outputFiles) await writeFile(outfile, inAscii(text));

@@ -1,7 +1,7 @@
 import type * as k8s from "@pulumi/kubernetes";
 import { z } from "zod";
 import type { Profile, Resources } from "../../runtime/contracts/index.ts";
-import { MODEL_PORT } from "../../runtime/contracts/index.ts";
+import { MODEL_PORT, STORE_PATH } from "../../runtime/contracts/index.ts";
 import type { Probes } from "./probes.ts";
 import type { WeightsRef } from "./weights.ts";
 
@@ -13,9 +13,6 @@ type Container = k8s.types.input.core.v1.Container;
  */
 export const BackendSchema = z.enum(["llama", "ollama", "vllm", "scripted"]);
 export type Backend = z.output<typeof BackendSchema>;
-
-/** Where the model store is mounted in every model pod. */
-export const STORE_PATH = "/models";
 
 /** Our engine's own part of the store, by content: all models of a namespace share it. No member can have this name. */
 export const ENGINE_STORE = `${STORE_PATH}/_store`;

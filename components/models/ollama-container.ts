@@ -1,8 +1,8 @@
 import type * as k8s from "@pulumi/kubernetes";
-import { MODEL_PORT, TAGS_PATH, threadsFor } from "../../runtime/contracts/index.ts";
+import { MODEL_PORT, TAGS_PATH, STORE_PATH, threadsFor } from "../../runtime/contracts/index.ts";
 import { containerSecurity } from "../placement.ts";
 import type { BackendContainers, BackendSpec } from "./backend.ts";
-import { CONTEXT_TOKENS, mounts, STORE_PATH } from "./backend.ts";
+import { CONTEXT_TOKENS, mounts } from "./backend.ts";
 import { execProbe, httpProbe } from "./probes.ts";
 
 type Container = k8s.types.input.core.v1.Container;

@@ -1,6 +1,7 @@
+import { STORE_PATH } from "../../runtime/contracts/index.ts";
 import { containerSecurity } from "../placement.ts";
 import type { BackendContainers, BackendSpec } from "./backend.ts";
-import { apiOf, CONTEXT_TOKENS, mounts, STORE_PATH } from "./backend.ts";
+import { apiOf, CONTEXT_TOKENS, mounts } from "./backend.ts";
 import { httpProbe } from "./probes.ts";
 
 /** Answers 200 once the weights are loaded, and before it listens nothing does. Source: vLLM, OpenAI-compatible server. */

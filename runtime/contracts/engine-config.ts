@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { EngineStreamConfigSchema } from "./engine-stream-config.ts";
-import { ModelStoreSchema } from "./model-store-config.ts";
+import { ModelStoreSchema, STORE_PATH } from "./model-store-config.ts";
 
 function whole(least: number, most: number): z.ZodNumber {
   const error = `want a whole number from ${least} to ${most}`;
@@ -43,7 +43,7 @@ export const EngineConfigSchema = z.strictObject({
   /** ollama, vllm: base address of the server, such as `http://127.0.0.1:11434`, without user and password. */
   upstream: z.string().min(1, "want an address such as http://127.0.0.1:11434").optional(),
   /** Folder of the model files. */
-  store: z.string().min(1, "want a folder").default("/models"),
+  store: z.string().min(1, "want a folder").default(STORE_PATH),
   /** How the store brings models and how much it keeps. */
   storage: ModelStoreSchema.prefault({}),
   /** Address to listen on; 0.0.0.0 opens it to the network. */

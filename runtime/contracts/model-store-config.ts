@@ -1,6 +1,9 @@
 import { z } from "zod";
 import { QuantizationProfilesSchema } from "./quantization.ts";
 
+/** Folder of the store when nobody names one: where model pods mount theirs. */
+export const STORE_PATH = "/models";
+
 const Millis = z.int().min(1).max(3_600_000);
 const Bytes = z.int().min(1);
 const MIB = 1_048_576;

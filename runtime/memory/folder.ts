@@ -2,7 +2,8 @@ import { randomUUID } from "node:crypto";
 import { link, open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { codeOf, explained, StoreUnavailable } from "./unavailable.ts";
+import { codeOf } from "../support/error-code.ts";
+import { explained, StoreUnavailable } from "./unavailable.ts";
 
 const Holder = z.object({ pid: z.int(), startTicks: z.string(), token: z.string() });
 

@@ -2,7 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { PGlite } from "@electric-sql/pglite";
 import { z } from "zod";
-import { codeOf } from "./unavailable.ts";
+import { codeOf } from "../support/error-code.ts";
 
 const Data = z.object({ directory: z.string() });
 const Job = z.object({ id: z.int(), text: z.string(), values: z.array(z.unknown()).optional() });

@@ -6,7 +6,8 @@ import { Worker } from "node:worker_threads";
 import { z } from "zod";
 import { type Database, numbered, type Rows, type Sql } from "./database.ts";
 import { holdFolder } from "./folder.ts";
-import { codeOf, explained, StoreUnavailable } from "./unavailable.ts";
+import { codeOf } from "../support/error-code.ts";
+import { explained, StoreUnavailable } from "./unavailable.ts";
 
 const Reply = z.object({
   id: z.int(),

@@ -1,6 +1,7 @@
 import type { ISql } from "postgres";
 import type { Database, Sql } from "./database.ts";
-import { codeOf, StoreUnavailable } from "./unavailable.ts";
+import { codeOf } from "../support/error-code.ts";
+import { StoreUnavailable } from "./unavailable.ts";
 
 /** How a Postgres is reached. */
 export interface PostgresOptions {

@@ -4,7 +4,7 @@ import type { ConversationKey, RecentTurns } from "../core/conversations.ts";
 import type { Database, Rows, Sql } from "./database.ts";
 import { purge } from "./purge.ts";
 import type { Claim, ConversationStore, Finished, KeyedAsk, Retention, Written } from "./store.ts";
-import { codeOf } from "./unavailable.ts";
+import { codeOf } from "../support/error-code.ts";
 
 /** SQLSTATE of a second row with the same id. */
 const UNIQUE_VIOLATION = "23505";

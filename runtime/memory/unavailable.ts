@@ -1,3 +1,5 @@
+import { codeOf } from "../support/error-code.ts";
+
 /** The store cannot be used now. The message is fit for clients and logs: it names the setting to look at, and holds no URL, user or password. */
 export class StoreUnavailable extends Error {
   override readonly name = "StoreUnavailable";
@@ -61,9 +63,4 @@ export function explained(error: unknown, place: Place): StoreUnavailable | Stor
     return new StoreRefused(`the store refused the data (SQLSTATE ${code})`, { cause: error });
   const why = ADVICE[code ?? ""] ?? `it failed (${code ?? (error instanceof Error ? error.name : "no error")})`;
   return new StoreUnavailable(`${place.target}: ${why}; see ${place.setting}`, { cause: error });
-}
-
-/** SQLSTATE or errno of an error; undefined when it has none. */
-export function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }

@@ -1,6 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parse } from "yaml";
+import { codeOf } from "../../support/error-code.ts";
 import { type EngineConfig, EngineConfigSchema, EngineModelSchema } from "../../contracts/engine-config.ts";
 import { EngineStreamConfigSchema } from "../../contracts/engine-stream-config.ts";
 import { ModelStoreSchema } from "../../contracts/model-store-config.ts";
@@ -62,9 +63,12 @@ export async function resolveConfig(sources: Sources): Promise<Resolved> {
 
 async function fromFile(file: string, tree: Tree, from: Map<string, string>): Promise<void> {
   const text = await readFile(file, "utf8").catch((cause: unknown) => {
-    throw new ConfigError(`--config ${file}: cannot be read (${codeOf(cause)}); give the path of a YAML or JSON file`, {
-      cause,
-    });
+    throw new ConfigError(
+      `--config ${file}: cannot be read (${codeOf(cause) ?? "unreadable"}); give the path of a YAML or JSON file`,
+      {
+        cause,
+      },
+    );
   });
   let given: unknown;
   try {
@@ -90,7 +94,7 @@ async function fromFile(file: string, tree: Tree, from: Map<string, string>): Pr
 async function fromSecrets(folder: string, tree: Tree, from: Map<string, string>): Promise<void> {
   const names = await readdir(folder).catch((cause: unknown) => {
     throw new ConfigError(
-      `--secrets ${folder}: cannot be read (${codeOf(cause)}); give a folder with one file a setting`,
+      `--secrets ${folder}: cannot be read (${codeOf(cause) ?? "unreadable"}); give a folder with one file a setting`,
       {
         cause,
       },
@@ -195,7 +199,7 @@ async function readText(path: string, source = path): Promise<string> {
   try {
     return (await readFile(path, "utf8")).trim();
   } catch (cause) {
-    throw new ConfigError(`${source}: ${path} cannot be read (${codeOf(cause)})`, { cause });
+    throw new ConfigError(`${source}: ${path} cannot be read (${codeOf(cause) ?? "unreadable"})`, { cause });
   }
 }
 
@@ -240,10 +244,6 @@ function shown(tree: Tree, path: readonly string[]): string {
 
 function wanted(message: string): string {
   return message.startsWith("want") ? message : `want it otherwise: ${message}`;
-}
-
-function codeOf(cause: unknown): string {
-  return cause instanceof Error && "code" in cause ? String(cause.code) : "unreadable";
 }
 
 function firstLine(cause: unknown): string {

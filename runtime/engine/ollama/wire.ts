@@ -1,8 +1,7 @@
-import { z } from "zod";
 import { OllamaChatChunk, OllamaError, OllamaGenerateChunk } from "../../contracts/ollama.ts";
 import { jsonOf } from "../../support/json.ts";
 import type { GeneratePiece, GenerateRequest, TokenLogprob } from "../backend.ts";
-import { labelsIn } from "../upstream/labels.ts";
+import { labelsIn, likeliest, Logprobs, writtenOf } from "../upstream/labels.ts";
 import type { UpstreamServer } from "../upstream/server.ts";
 
 /** What stays the same for all calls of one loaded model: Ollama loads it again for other values. Source: `needsReload`, server/sched.go of ollama 0.17. */
@@ -56,10 +55,6 @@ export function callOf(
   return { path: raw ? "/api/generate" : "/api/chat", body };
 }
 
-const One = z.looseObject({ token: z.string(), logprob: z.number() });
-/** `logprobs` of a line. Source: api/types.go of ollama 0.17, Logprob. */
-const Logprobs = z.array(One.extend({ top_logprobs: z.array(One).default([]) }));
-
 /** A line of either path and its words; undefined for anything else. */
 function lineOf(json: unknown): { text: string; line: OllamaChatChunk | OllamaGenerateChunk } | undefined {
   const chat = OllamaChatChunk.safeParse(json);
@@ -87,8 +82,7 @@ export async function* piecesOf(
     const { text } = chunk;
     const { done, done_reason, logprobs } = chunk.line;
     firstMs ??= performance.now() - began;
-    const told = logprobs === undefined ? [] : (Logprobs.safeParse(logprobs).data ?? []);
-    const written = told.map(({ token, logprob, top_logprobs }) => ({ token, logprob, top: top_logprobs.map(bare) }));
+    const written = writtenOf(Logprobs.safeParse(logprobs).data ?? []);
     opening ??= written[0]?.top;
     if (choices === undefined) {
       if (!done && text === "" && written.length === 0) continue;
@@ -100,9 +94,8 @@ export async function* piecesOf(
     } else if (done) {
       const labels = labelsIn(choices, opening ?? []);
       if (labels === undefined) throw server.bad(nothingOf(choices, opening));
-      const best = labels.reduce((a, b) => (b.probability > a.probability ? b : a));
       const sums = totals(chunk.line, "stop", firstMs, performance.now() - began);
-      yield { text: best.label, done: { ...sums, choices: labels } };
+      yield { text: likeliest(labels).label, done: { ...sums, choices: labels } };
     }
     if (done) return;
   }
@@ -116,8 +109,6 @@ export function nothingOf(choices: readonly string[], tokens: readonly TokenLogp
     ? "no probabilities of tokens; labels need a server that tells them (Ollama 0.12.11 or newer)"
     : `none of the labels ${wanted} among the ${tokens.length} likeliest tokens`;
 }
-
-const bare = ({ token, logprob }: TokenLogprob): TokenLogprob => ({ token, logprob });
 
 /** Counts and times of the last line; what a server leaves out is taken from the clock here. */
 function totals(

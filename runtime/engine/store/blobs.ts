@@ -5,7 +5,7 @@ import { Fault } from "../../core/fault.ts";
 import { monotonicMs } from "../../support/clock.ts";
 import type { PullStep } from "../library.ts";
 import { BlobWriter } from "./blob-writer.ts";
-import { codeOf } from "./codes.ts";
+import { codeOf } from "../../support/error-code.ts";
 import { download, forget, fullDisk, keyOf, type Wanted } from "./download.ts";
 import { Follower } from "./follower.ts";
 import { type StoreFolder, whenAbsent } from "./layout.ts";

@@ -1,7 +1,4 @@
-/** Code of an error of Node or undici, such as `ENOENT`; undefined where there is none. */
-export function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
-}
+import { codeOf } from "../../support/error-code.ts";
 
 /** Codes of connections that could not be made, or that broke: the same may work later. Source: Node's and undici's error documentation. */
 const BROKEN = new Set([

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { Command } from "commander";
 import { parse } from "yaml";
 import { z } from "zod";
+import { STORE_PATH } from "../../contracts/model-store-config.ts";
 import { ModelStoreSchema, type ModelStoreInput } from "../../contracts/model-store-config.ts";
 import { Fault } from "../../core/fault.ts";
 import { monotonicMs } from "../../support/clock.ts";
@@ -27,7 +28,7 @@ export function modelsCommand(): Command {
     models
       .command(name)
       .description(description)
-      .option("--store <dir>", "folder of the store", "/models")
+      .option("--store <dir>", "folder of the store", STORE_PATH)
       .option("--config <file>", "the engine's configuration; its section `store` says where models come from")
       .option("--json", "one JSON document a line instead of words");
   verb("list", "models that are there").action(async (flags: Flags) => {

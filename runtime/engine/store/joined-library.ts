@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { STORE_PATH } from "../../contracts/model-store-config.ts";
 import type {
   CreateSource,
   LibraryEntry,
@@ -11,9 +12,6 @@ import type {
 import { FileLibrary } from "./file-library.ts";
 import { ModelStore, type StoreOptions } from "./store.ts";
 
-/** Folder of the store when nobody names one: where containers mount it. */
-export const USUAL_STORE = "/models";
-
 /**
  * The models of an engine: files that it was started with, and a store's.
  * @param files absolute paths by model name @param store folder; the usual one is not made where it is not there
@@ -25,7 +23,7 @@ export async function openLibrary(
   options: StoreOptions,
 ): Promise<WeightsLibrary> {
   const named = new FileLibrary(files);
-  if (store === USUAL_STORE && !existsSync(store)) return named;
+  if (store === STORE_PATH && !existsSync(store)) return named;
   return new JoinedLibrary(named, files, await ModelStore.open(store, options));
 }
 

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { access, constants, mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { Fault } from "../../core/fault.ts";
-import { codeOf } from "./codes.ts";
+import { codeOf } from "../../support/error-code.ts";
 import { type ModelName, nameKey } from "./name.ts";
 
 /** Ends of names that are not there to stay. */

@@ -3,7 +3,7 @@ import { readFileSync, readlinkSync } from "node:fs";
 import { link, open, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { z } from "zod";
 import { sleep } from "../../support/clock.ts";
-import { codeOf } from "./codes.ts";
+import { codeOf } from "../../support/error-code.ts";
 
 /** How often an owner shows that it lives, and the silence after which an owner on another machine counts as gone, ms. */
 const SIGN_MS = 2_000;

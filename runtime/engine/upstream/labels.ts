@@ -1,4 +1,24 @@
-import type { LabelProbability, TokenLogprob } from "../backend.ts";
+import { z } from "zod";
+import type { LabelProbability, TokenLogprob, WrittenLogprob } from "../backend.ts";
+
+const One = z.looseObject({ token: z.string(), logprob: z.number() });
+/**
+ * Tokens with those that might have stood in their place, as both APIs write them. Sources: api/types.go of ollama 0.17, Logprob; OpenAI API
+ * reference, chat completion chunk.
+ */
+export const Logprobs = z.array(One.extend({ top_logprobs: z.array(One).default([]) }));
+
+/** The same in the engine's words, without what else a server says of a token. */
+export function writtenOf(logprobs: z.output<typeof Logprobs>): WrittenLogprob[] {
+  return logprobs.map(({ token, logprob, top_logprobs }) => ({ token, logprob, top: top_logprobs.map(bare) }));
+}
+
+const bare = ({ token, logprob }: TokenLogprob): TokenLogprob => ({ token, logprob });
+
+/** The likeliest label; of equally likely ones the first. */
+export function likeliest(labels: readonly LabelProbability[]): LabelProbability {
+  return labels.reduce((a, b) => (b.probability > a.probability ? b : a));
+}
 
 /**
  * Probabilities of labels from the likeliest tokens of an answer's beginning, as other servers tell them. A token counts for the one label that

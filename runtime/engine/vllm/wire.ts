@@ -3,8 +3,8 @@ import { OpenAiChatChunk } from "../../contracts/openai.ts";
 import { Fault } from "../../core/fault.ts";
 import { jsonOf } from "../../support/json.ts";
 import { errorWords } from "../../support/server-answer.ts";
-import type { GeneratePiece, GenerateRequest, TokenLogprob, WrittenLogprob } from "../backend.ts";
-import { labelsIn } from "../upstream/labels.ts";
+import type { GeneratePiece, GenerateRequest, TokenLogprob } from "../backend.ts";
+import { labelsIn, likeliest, Logprobs, writtenOf } from "../upstream/labels.ts";
 import type { UpstreamServer } from "../upstream/server.ts";
 
 /** Most tokens that vLLM tells with each written one unless it was started with another `--max-logprobs`. Source: vLLM, engine arguments. */
@@ -48,9 +48,8 @@ function responseFormat(format: NonNullable<GenerateRequest["format"]>): unknown
   return { type: "json_schema", json_schema: { name: "answer", strict: true, schema: format } };
 }
 
-const One = z.looseObject({ token: z.string(), logprob: z.number() });
-/** `choices[0].logprobs` of a chunk. Source: OpenAI API reference, chat completion chunk. */
-const Logprobs = z.looseObject({ content: z.array(One.extend({ top_logprobs: z.array(One).default([]) })).nullish() });
+/** `choices[0].logprobs` of a chunk. */
+const ChoiceLogprobs = z.looseObject({ content: Logprobs.nullish() });
 
 /** The answer's parts. @throws Fault model_failed, model_bad_answer */
 export async function* piecesOf(
@@ -78,8 +77,7 @@ export async function* piecesOf(
     if (choices === undefined) return { text: "", done };
     const labels = labelsIn(choices, opening ?? []);
     if (labels === undefined) throw server.bad("no probability of any of the labels among its likeliest tokens");
-    const best = labels.reduce((a, b) => (b.probability > a.probability ? b : a));
-    return { text: best.label, done: { ...done, choices: labels } };
+    return { text: likeliest(labels).label, done: { ...done, choices: labels } };
   };
   for await (const line of lines) {
     if (!line.startsWith("data:")) {
@@ -103,7 +101,7 @@ export async function* piecesOf(
     const [choice] = chunk.data.choices;
     if (choice === undefined) continue;
     reason = choice.finish_reason ?? reason;
-    const logprobs = writtenIn(choice["logprobs"]);
+    const logprobs = writtenOf(ChoiceLogprobs.safeParse(choice["logprobs"]).data?.content ?? []);
     const text = choice.delta.content ?? "";
     if (text === "" && logprobs.length === 0) continue;
     firstMs ??= performance.now() - began;
@@ -114,13 +112,4 @@ export async function* piecesOf(
   // Some servers leave [DONE] out; a finish_reason says as much.
   if (reason === undefined) throw server.brokeOff("the stream ended before the answer");
   yield end();
-}
-
-function writtenIn(logprobs: unknown): WrittenLogprob[] {
-  const content = Logprobs.safeParse(logprobs).data?.content ?? [];
-  return content.map(({ token, logprob, top_logprobs }) => ({
-    token,
-    logprob,
-    top: top_logprobs.map((one) => ({ token: one.token, logprob: one.logprob })),
-  }));
 }

@@ -1,4 +1,5 @@
 import { type FileHandle, open, readFile, rename } from "node:fs/promises";
+import { codeOf } from "../../support/error-code.ts";
 import type { RoutingConfig } from "../../contracts/routing-config.ts";
 import { VerdictRecord } from "../../contracts/verdict-record.ts";
 import type { Logger } from "../../support/log.ts";
@@ -37,9 +38,12 @@ export async function readVerdicts(file: string, lines = Number.POSITIVE_INFINIT
   try {
     bytes = await readFile(file);
   } catch (cause) {
-    throw new VerdictsFileError(`${file}: cannot be read (${codeOf(cause)}); give the path of a verdicts file`, {
-      cause,
-    });
+    throw new VerdictsFileError(
+      `${file}: cannot be read (${codeOf(cause) ?? "unreadable"}); give the path of a verdicts file`,
+      {
+        cause,
+      },
+    );
   }
   const wholeBytes = bytes.lastIndexOf(0x0a) + 1;
   const all = bytes.subarray(0, wholeBytes).toString("utf8").split("\n").slice(0, -1);
@@ -121,7 +125,7 @@ export class VerdictLog implements Verdicts {
       handle = await open(file, "a", 0o600);
     } catch (cause) {
       throw new VerdictsFileError(
-        `routing.verdictsFile: ${file} cannot be written (${codeOf(cause)}); name a file in a folder that is there and may be written`,
+        `routing.verdictsFile: ${file} cannot be written (${codeOf(cause) ?? "unreadable"}); name a file in a folder that is there and may be written`,
         { cause },
       );
     }
@@ -171,7 +175,7 @@ export class VerdictLog implements Verdicts {
         await this.#mend();
         if (!this.#failing)
           this.#log?.warn(
-            { file: this.#file, code: codeOf(error) },
+            { file: this.#file, code: codeOf(error) ?? "unreadable" },
             "verdicts cannot be written; answers go on, and what cannot be written is not learned after a restart",
           );
         this.#failing = true;
@@ -217,8 +221,4 @@ export async function openVerdicts(
 
 function noneBefore(): ReadVerdicts {
   return { records: [], bad: [], wholeBytes: 0 };
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && "code" in error ? String(error.code) : "unreadable";
 }

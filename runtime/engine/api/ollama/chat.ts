@@ -3,12 +3,11 @@ import { OllamaChatRequest } from "../../../contracts/ollama.ts";
 import { clientSignal, OLLAMA_DIALECT, readJson } from "../../../support/http.ts";
 import type { EngineMessage } from "../../backend.ts";
 import type { Engine } from "../../engine.ts";
-import { keepAliveMs } from "../../residency/keep-alive.ts";
 import { apiOf } from "../base.ts";
 import { MOST_BODY_BYTES } from "../bodies.ts";
-import { type Asked, generate, given, optionsOf, topLogprobsOf } from "../inference.ts";
+import { type Asked, generate } from "../inference.ts";
 import { refuseImages, refuseToolMessage, refuseTools, refuseUnserved } from "../refusals.ts";
-import { answerLines, formatOf, head, joinedLogprobs, loadOnly, withTotals } from "./shape.ts";
+import { answerLines, askedAbout, head, joinedLogprobs, loadOnly, withTotals } from "./shape.ts";
 
 /** `POST /api/chat`. */
 export function chatApi(engine: Engine): Hono {
@@ -46,14 +45,5 @@ function askedOf(request: OllamaChatRequest): Asked {
     refuseImages(model, images, `messages.${at}.images`);
     return { role: role === "tool" ? "user" : role, content };
   });
-  return {
-    model,
-    request: {
-      messages,
-      ...formatOf(request.format),
-      ...optionsOf(request.options),
-      ...given({ topLogprobs: topLogprobsOf(request) }),
-    },
-    lease: given({ keepAliveMs: keepAliveMs(request.keep_alive) }),
-  };
+  return askedAbout(messages, request);
 }

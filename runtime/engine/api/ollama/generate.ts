@@ -4,12 +4,11 @@ import { Fault } from "../../../core/fault.ts";
 import { clientSignal, OLLAMA_DIALECT, readJson } from "../../../support/http.ts";
 import type { EngineMessage } from "../../backend.ts";
 import type { Engine } from "../../engine.ts";
-import { keepAliveMs } from "../../residency/keep-alive.ts";
 import { apiOf } from "../base.ts";
 import { MOST_BODY_BYTES } from "../bodies.ts";
-import { type Asked, generate, given, optionsOf, topLogprobsOf } from "../inference.ts";
+import { type Asked, generate } from "../inference.ts";
 import { refuseImages, refuseUnserved } from "../refusals.ts";
-import { answerLines, formatOf, head, joinedLogprobs, loadOnly, withTotals } from "./shape.ts";
+import { answerLines, askedAbout, head, joinedLogprobs, loadOnly, withTotals } from "./shape.ts";
 
 /** `POST /api/generate`. */
 export function generateApi(engine: Engine): Hono {
@@ -56,15 +55,6 @@ function askedOf(request: OllamaGenerateRequest): Asked {
     ...(system ? [{ role: "system" as const, content: system }] : []),
     { role: "user", content: prompt ?? "" },
   ];
-  return {
-    model,
-    request: {
-      messages,
-      ...formatOf(request.format),
-      ...optionsOf(request.options),
-      ...given({ topLogprobs: topLogprobsOf(request) }),
-      ...(raw === true ? { raw } : {}),
-    },
-    lease: given({ keepAliveMs: keepAliveMs(request.keep_alive) }),
-  };
+  const asked = askedAbout(messages, request);
+  return raw === true ? { ...asked, request: { ...asked.request, raw } } : asked;
 }

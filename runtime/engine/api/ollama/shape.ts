@@ -1,13 +1,14 @@
 import type { Context } from "hono";
 import { z } from "zod";
-import type { OllamaGenerateChunk } from "../../../contracts/ollama.ts";
+import type { OllamaChatRequest, OllamaGenerateChunk, OllamaGenerateRequest } from "../../../contracts/ollama.ts";
 import type { OpenAiLogprob } from "../../../contracts/openai.ts";
 import { Fault } from "../../../core/fault.ts";
 import { monotonicMs } from "../../../support/clock.ts";
 import { ndjson, OLLAMA_DIALECT, streamResponse } from "../../../support/http.ts";
-import type { GeneratePiece, GenerateRequest } from "../../backend.ts";
+import type { EngineMessage, GeneratePiece, GenerateRequest } from "../../backend.ts";
 import type { Engine } from "../../engine.ts";
-import { openAiLogprob } from "../inference.ts";
+import { keepAliveMs } from "../../residency/keep-alive.ts";
+import { type Asked, given, openAiLogprob, optionsOf, topLogprobsOf } from "../inference.ts";
 import { resolveModel } from "../known-models.ts";
 
 const NANOSECONDS = 1_000_000;
@@ -112,8 +113,25 @@ export function joinedLogprobs(all: readonly { logprobs?: OpenAiLogprob[] }[]): 
 
 const Schema = z.record(z.string(), z.unknown());
 
+/** What `/api/chat` and `/api/generate` are asked for alike, about messages. @throws Fault invalid_request */
+export function askedAbout(
+  messages: readonly EngineMessage[],
+  request: OllamaChatRequest | OllamaGenerateRequest,
+): Asked {
+  return {
+    model: request.model,
+    request: {
+      messages,
+      ...formatOf(request.format),
+      ...optionsOf(request.options),
+      ...given({ topLogprobs: topLogprobsOf(request) }),
+    },
+    lease: given({ keepAliveMs: keepAliveMs(request.keep_alive) }),
+  };
+}
+
 /** `format` as a generation has it; an empty one is none. */
-export function formatOf(format: unknown): Pick<GenerateRequest, "format"> {
+function formatOf(format: unknown): Pick<GenerateRequest, "format"> {
   if (format === "json") return { format: "json" };
   const schema = Schema.safeParse(format);
   return schema.success ? { format: schema.data } : {};
