@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { Command } from "commander";
 import { type EngineConfig, EngineConfigSchema } from "../contracts/engine-config.ts";
 import { cpuLimit, threadsWithin } from "../support/cpu-limit.ts";
@@ -12,10 +13,13 @@ import { resolveConfig, type Sources } from "./config/sources.ts";
 import type { EngineOptions } from "./engine.ts";
 import { llamaBackend } from "./llama/backend.ts";
 import { scriptedBackend } from "./scripted/backend.ts";
+import { UsageFile } from "./residency/usage-file.ts";
 import { startEngine } from "./serve.ts";
 import { openLibrary } from "./store/joined-library.ts";
 import { upstreamBackend } from "./upstream/backend.ts";
 
+/** File beside the models' of the hours in which they are asked. */
+const USAGE = "usage.json";
 const DEFAULTS = EngineConfigSchema.parse({});
 
 /** `engine`: serves models. */
@@ -70,7 +74,13 @@ async function run(flags: Record<string, unknown>): Promise<void> {
   const files = new Map<string, string>();
   setFiles(files, config);
   const running = await startEngine(
-    { backend: await backendOf(config, files, log), stored: config.backend !== "scripted", log, ...optionsOf(config) },
+    {
+      backend: await backendOf(config, files, log),
+      stored: config.backend !== "scripted",
+      log,
+      ...(config.backend === "llama" ? { usage: await UsageFile.open(join(config.store, USAGE), log) } : {}),
+      ...optionsOf(config),
+    },
     { ...config, stream: config.features.webSocket && config.stream },
   );
   const { main, ollama, engine } = running;

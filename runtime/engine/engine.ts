@@ -7,7 +7,7 @@ import type { Library } from "./library.ts";
 import { EngineLifecycle } from "./lifecycle.ts";
 import { EngineMetrics } from "./metrics.ts";
 import { SYSTEM_CLOCK } from "./residency/clock.ts";
-import { Preloader } from "./residency/preloader.ts";
+import { Preloader, type Usage } from "./residency/preloader.ts";
 import { type LeaseOptions, Residency } from "./residency/residency.ts";
 import type { ResidencyRules } from "./residency/rules.ts";
 import { type Readiness, readinessOf } from "./residency/status.ts";
@@ -26,6 +26,8 @@ export interface EngineOptions {
   stored?: boolean;
   /** Whether models are loaded ahead of the hours in which they are usually asked. @default false */
   predictivePreload?: boolean;
+  /** What is known of those hours, and how it is kept. Absent: nothing is known at start, and it is forgotten at the end. */
+  usage?: Usage;
   /** How models are kept in memory. Absent: as usual. */
   rules?: Partial<ResidencyRules>;
   /** Memory that this process may have, bytes. @default what its control group and its machine say */
@@ -57,7 +59,8 @@ export class Engine {
       changed: () => this.#settle(),
       used: (model, ready) => this.preloader.used(model, ready),
     });
-    this.preloader = new Preloader(SYSTEM_CLOCK, (model, untilMs) => this.residency.preload(model, untilMs));
+    const preload = (model: string, untilMs: number): boolean => this.residency.preload(model, untilMs);
+    this.preloader = new Preloader(SYSTEM_CLOCK, preload, options.usage);
     this.preloader.turn(options.predictivePreload === true);
     this.metrics = new EngineMetrics(this.residency, this.preloader);
     this.#models = options.models;
@@ -213,9 +216,10 @@ export class Engine {
   /** Frees everything. */
   async close(): Promise<void> {
     this.drain();
-    this.preloader.turn(false);
+    const kept = this.preloader.close();
     this.lifecycle.apply("Graceful Shutdown");
     await this.residency.close();
+    await kept;
     this.lifecycle.apply("Resources Released");
   }
 }

@@ -16,14 +16,24 @@ function dayAndHour(wallMs: number): { day: number; hour: number } {
 }
 
 /** One model's hours: the weight of the days on which it was asked in each, as of a day, and the last such day. */
-interface Hours {
+export interface Hours {
   firstDay: number;
   hours: { weight: number; day: number }[];
 }
 
 /** At which hours of the day (UTC) models are asked. Pure: every call brings its time, ms since 1970. */
 export class UsagePatterns {
-  readonly #models = new Map<string, Hours>();
+  readonly #models: Map<string, Hours>;
+
+  /** @param known of an earlier one, by model */
+  constructor(known: Readonly<Record<string, Hours>> = {}) {
+    this.#models = new Map(Object.entries(known));
+  }
+
+  /** What is known, by model: all that another one needs to go on. */
+  models(): Record<string, Hours> {
+    return Object.fromEntries(this.#models);
+  }
 
   /** A model was asked. A day counts once for each of its hours. */
   note(name: string, wallMs: number): void {
