@@ -1,4 +1,5 @@
-import { mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { link, mkdir, open, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { processStart } from "./process-start.ts";
@@ -13,6 +14,9 @@ export interface LockHolder {
   /** ISO 8601. */
   since: string;
 }
+
+/** Longest time that it may take to clear a dead owner's lock away, ms. */
+const CLEAR_MS = 10_000;
 
 /** Raised by `acquireLock` when another living process holds the lock. */
 export class LockHeld extends Error {
@@ -45,19 +49,45 @@ export async function acquireLock(
     since: new Date().toISOString(),
   };
   const deadline = Date.now() + (options.waitMs ?? 0);
-  for (;;) {
-    try {
-      const file = await open(path, "wx", 0o600);
-      await file.writeFile(JSON.stringify(mine));
-      await file.close();
-      return async () => rm(path, { force: true });
-    } catch (error) {
-      if (!isAlreadyThere(error)) throw error;
+  const beside = `${path}.${randomBytes(6).toString("hex")}`;
+  await writeFile(beside, JSON.stringify(mine), { flag: "wx", mode: 0o600 });
+  try {
+    for (;;) {
+      // A link is there at once with its content: nobody ever reads half of it.
+      const isMine = await link(beside, path).then(
+        () => true,
+        (error: unknown) => {
+          if (isAlreadyThere(error)) return false;
+          throw error;
+        },
+      );
+      if (isMine) return async () => rm(path, { force: true });
+      const holder = await readLock(path);
+      if (!holder) await clearStale(path);
+      else if (Date.now() >= deadline) throw new LockHeld(path, holder);
+      else await delay(200);
     }
-    const holder = await readLock(path);
-    if (!holder) await rm(path, { force: true });
-    else if (Date.now() >= deadline) throw new LockHeld(path, holder);
-    else await delay(200);
+  } finally {
+    await rm(beside, { force: true });
+  }
+}
+
+/** Takes a dead owner's lock away. Only one at a time may, so that none takes it from the one who just got it. */
+async function clearStale(path: string): Promise<void> {
+  const guard = `${path}.taking`;
+  try {
+    await (await open(guard, "wx", 0o600)).close();
+  } catch (error) {
+    if (!isAlreadyThere(error)) throw error;
+    const seen = await stat(guard).catch(() => undefined);
+    if (seen !== undefined && Date.now() - seen.mtimeMs > CLEAR_MS) await rm(guard, { force: true });
+    await delay(20);
+    return;
+  }
+  try {
+    if ((await readLock(path)) === undefined) await rm(path, { force: true });
+  } finally {
+    await rm(guard, { force: true });
   }
 }
 

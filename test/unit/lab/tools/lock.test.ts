@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -35,6 +35,35 @@ test("is taken over from a process that died", async () => {
   child.kill("SIGKILL");
   await once(child, "exit");
   expect(await readLock(path)).toBeUndefined();
+  await acquireLock(path, "heir");
+  expect((await readLock(path))?.purpose).toBe("heir");
+});
+
+test("of many who find a dead owner's lock one gets it", async () => {
+  const child = spawn("sleep", ["60"]);
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  for (let round = 0; round < 20; round++) {
+    await writeLock(path, child.pid ?? 0, "doomed");
+    const takers = await Promise.allSettled(Array.from({ length: 8 }, (_, i) => acquireLock(path, `heir ${i}`)));
+    const held = takers.filter(({ status }) => status === "fulfilled");
+    expect(held).toHaveLength(1);
+    for (const one of takers) {
+      if (one.status === "fulfilled") await one.value();
+      else expect(one.reason).toBeInstanceOf(LockHeld);
+    }
+  }
+  expect(await readdir(dir)).toEqual([]);
+});
+
+test("is taken over by somebody else when who was taking it over died", async () => {
+  const child = spawn("sleep", ["60"]);
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  await writeLock(path, child.pid ?? 0, "doomed");
+  const taking = `${path}.taking`;
+  await writeFile(taking, "");
+  await utimes(taking, new Date(Date.now() - 60_000), new Date(Date.now() - 60_000));
   await acquireLock(path, "heir");
   expect((await readLock(path))?.purpose).toBe("heir");
 });
