@@ -2,6 +2,7 @@ import type { Readable } from "node:stream";
 import { z } from "zod";
 import { OllamaError } from "../contracts/ollama.ts";
 import { OpenAiError } from "../contracts/openai.ts";
+import { BROKEN_CONNECTION } from "./error-code.ts";
 import { jsonOf } from "./json.ts";
 
 /** Longest part of a server's error text that goes into a message, characters. */
@@ -10,21 +11,7 @@ export const ERROR_CHARS = 300;
 /** Largest document of a server that is read: lists of models are some kilobytes, errors less. */
 const DOCUMENT_BYTES = 1_048_576;
 
-/** Error codes of a connection that could not be made or that broke. Source: Node's and undici's error documentation. */
-const BROKEN = new Set([
-  "ECONNREFUSED",
-  "ECONNRESET",
-  "EPIPE",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "ETIMEDOUT",
-  "UND_ERR_CONNECT_TIMEOUT",
-  "UND_ERR_SOCKET",
-  "UND_ERR_CLOSED",
-  "UND_ERR_DESTROYED",
-]);
+const BROKEN = new Set(BROKEN_CONNECTION);
 
 /** The text of a body, cut at the largest document there is: a server that fails may send without end. Nothing is left of the body after it. */
 export async function textOf(body: Readable): Promise<string> {
