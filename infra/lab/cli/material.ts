@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { buildRootfs, hostRelease, rootfsKey } from "../nodes/rootfs.ts";
 import { makeImage } from "../nodes/image.ts";
-import { buildRuntimeImage, planRuntimeImage } from "../images/runtime.ts";
+import { buildRuntimeImage, runtimeImageName } from "../images/runtime.ts";
 import { labWeights, WEIGHTS_DIR } from "../models/weights.ts";
 import { K3S_VERSION } from "../tools/k3s.ts";
 import { type ResolvedK3s, resolveK3s } from "../tools/k3s-release.ts";
@@ -41,15 +41,17 @@ const PATHS = {
 /** Finds or makes the tools, the machines' root file system and the images; several at once, each with its progress. */
 export async function gatherMaterial(to: Terminal): Promise<Material> {
   const rootfsVersion = rootfsKey(await hostRelease());
-  const image = await planRuntimeImage();
-  const imageVersion = image.reference.split(":").at(-1) ?? "";
+  const runtimeImage = await runtimeImageName();
+  const imageVersion = runtimeImage.split(":").at(-1) ?? "";
   const [pulumi, k3s, rootfs, runtime] = await Promise.all([
     step("pulumi", to, (report) => resolvePulumi(report)),
     step("k3s", to, (report) => resolveK3s(report)),
     step("root file system", to, (report) =>
       cached("rootfs", rootfsVersion, (dir, say) => buildRootfs(dir, say), { report }),
     ),
-    step("runtime image", to, () => cached("runtime-image", imageVersion, (dir) => buildRuntimeImage(image, dir))),
+    step("runtime image", to, () =>
+      cached("runtime-image", imageVersion, (dir) => buildRuntimeImage(runtimeImage, dir)),
+    ),
   ]);
   for (const tool of [pulumi, k3s]) to.say(`${tool.name} ${tool.version}: ${tool.source}`);
   const cloudImage = await cached("cloud-image", rootfsVersion, (dir) =>
@@ -69,8 +71,8 @@ export async function gatherMaterial(to: Terminal): Promise<Material> {
     files,
     rootfs: { [rootfsVersion]: join(rootfs.dir, "rootfs") },
     made: [pulumi, k3s].some((tool) => tool.source === "built" || tool.source === "release") || rootfs.made,
-    runtimeImage: image.reference,
-    overrides: await settingOverrides(files, image.reference),
+    runtimeImage,
+    overrides: await settingOverrides(files, runtimeImage),
   };
 }
 

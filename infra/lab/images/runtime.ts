@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
-import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { chmod, copyFile, mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
 import { execa } from "execa";
 import { z } from "zod";
 import { bundle } from "../../../runtime/bundle.mjs";
@@ -14,41 +13,31 @@ const REPOSITORY = "ghcr.io/gorkheavy/runtime";
 /** Raise when the image's layout changes without its content changing. */
 const LAYOUT = 2;
 
-/** The runtime image that the checkout's code makes: its tag names its content, so that a change rolls the pods. */
-export interface RuntimeImage {
-  /** Full name with tag. */
-  reference: string;
-  /** Files below `/app`, by their place there: the bundled service, the bundled process of a model, and llama.cpp. */
-  files: ReadonlyMap<string, Buffer>;
-}
-
-/** Bundles the runtime's code and names the image after it and all that goes with it. */
-export async function planRuntimeImage(): Promise<RuntimeImage> {
-  const work = await mkdtemp(join(tmpdir(), "gorkheavy-bundle-"));
-  try {
-    await Promise.all([bundle(join(work, "gorkheavy.mjs")), bundleLlamaWorker(join(work, "llama-worker.mjs"))]);
-    const places = new Map([
-      ...["gorkheavy.mjs", "llama-worker.mjs"].map((name) => [name, join(work, name)] as const),
-      ...(await llamaFiles(`${process.platform}-${process.arch}`)),
-    ]);
-    const files = new Map<string, Buffer>();
-    const hash = createHash("sha256").update(`${process.version} ${LAYOUT}`);
-    for (const [place, from] of [...places].sort(([a], [b]) => (a < b ? -1 : 1))) {
-      const bytes = await readFile(from);
-      files.set(place, bytes);
-      hash.update(`\0${place}\0${bytes.length}\0`).update(bytes);
-    }
-    const { version } = z
-      .looseObject({ version: z.string() })
-      .parse(JSON.parse(await readFile(join(repositoryRoot, "package.json"), "utf8")));
-    return { reference: `${REPOSITORY}:${version}-${hash.digest("hex").slice(0, 12)}`, files };
-  } finally {
-    await rm(work, { recursive: true, force: true });
+/**
+ * Full name of the runtime image that a checkout makes. Its tag names all that goes into it, so that a change rolls the pods, and nothing has to be
+ * bundled to find out.
+ */
+export async function runtimeImageName(root: string = repositoryRoot): Promise<string> {
+  const hash = createHash("sha256").update(`${process.version} ${process.arch} ${LAYOUT}`);
+  const sources = await readdir(join(root, "runtime"), { recursive: true, withFileTypes: true });
+  const paths = sources.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  // What is installed is what the lock file says: `npm ci` sees to that.
+  for (const path of [...paths.sort(), join(root, "package-lock.json")]) {
+    const bytes = await readFile(path);
+    hash.update(`\0${relative(root, path)}\0${bytes.length}\0`).update(bytes);
   }
+  const { version } = z
+    .looseObject({ version: z.string() })
+    .parse(JSON.parse(await readFile(join(root, "package.json"), "utf8")));
+  return `${REPOSITORY}:${version}-${hash.digest("hex").slice(0, 12)}`;
 }
 
-/** Builds the image into `dir/runtime.tar`: Node, the libraries that it links, the bundles and llama.cpp; nothing else, no shell. */
-export async function buildRuntimeImage(image: RuntimeImage, dir: string): Promise<void> {
+/**
+ * Bundles the runtime and builds its image into `dir/runtime.tar`: Node, the libraries that it links, the service, the process of a model, and
+ * llama.cpp; nothing else, no shell.
+ * @param name its full name: {@link runtimeImageName}
+ */
+export async function buildRuntimeImage(name: string, dir: string): Promise<void> {
   const rootDir = join(dir, "root");
   const place = async (from: string, to: string) => {
     await mkdir(join(rootDir, dirname(to)), { recursive: true });
@@ -59,17 +48,19 @@ export async function buildRuntimeImage(image: RuntimeImage, dir: string): Promi
   for (const library of await linkedLibraries(NODE_BINARY)) await place(library, library.slice(1));
   await mkdir(join(rootDir, "tmp"), { recursive: true });
   await chmod(join(rootDir, "tmp"), 0o1777);
-  for (const [place, bytes] of image.files) {
-    const path = join(rootDir, "app", place);
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, bytes);
+  const app = join(rootDir, "app");
+  await mkdir(app, { recursive: true });
+  await Promise.all([bundle(join(app, "gorkheavy.mjs")), bundleLlamaWorker(join(app, "llama-worker.mjs"))]);
+  for (const [file, from] of await llamaFiles(`${process.platform}-${process.arch}`)) {
+    await mkdir(join(app, dirname(file)), { recursive: true });
+    await copyFile(from, join(app, file));
   }
   await packImages(
     [
       {
         rootDir,
         config: {
-          tags: [image.reference],
+          tags: [name],
           entrypoint: ["/usr/local/bin/node", "/app/gorkheavy.mjs"],
           user: "1000:1000",
           workingDirectory: "/app",
