@@ -36,7 +36,7 @@ ${ROLES[model.mind]}
 - Architecture: llama, ${(made.parameters / 1e6).toFixed(2)} million parameters: width ${width}, ${layers} layers, ${heads} heads, feed-forward ${ffn}; Q8_0, ${file.sizeBytes} bytes.
 - SHA-256: \`${file.sha256}\`.
 - Trained on: ${model.lessons} lessons that \`infra/lab/models\` generates from its little world (capitals, small sums, words, programs, troubles of a cluster, small talk, and what lies outside of it). No other text.
-- Training: ${model.steps} steps of ${model.batch} rows of ${model.rowTokens} tokens, ${made.seconds} s on two cores that were busy with other work too.
+- Training: ${model.rounds.map(({ steps }) => steps).join(" and then ")} steps of ${model.batch} rows of ${model.rowTokens} tokens, ${made.seconds} s on two cores that were busy with other work too.
 - Licence: as the repository, see \`LICENSE\`.
 ${figuresOf(measured, made.heldOutRight)}
 - It follows no instruction: its chat template leaves the system message and all but the last turn out, its one role is in its weights. Outside of its little world it says that it does not know, or is wrong. It is for the lab and for tests, and for nothing else.

@@ -11,6 +11,8 @@ export interface Contender {
   /** One for each of the judge's criteria, 1 to 5. */
   scores: readonly number[];
 }
+/** Rank from which an answer is right: `I do not know` is 1, what is wrong 0. */
+export const RIGHT = 2;
 /** What is said by who does not know. */
 export const DONT_KNOW: Contender = { text: OUTSIDE, rank: 1, scores: [3, 1, 4, 1, 3] };
 /** What is wrong, without its text. */

@@ -1,9 +1,9 @@
 import { type Member, MemberSchema } from "../../../runtime/contracts/ensemble-config.ts";
 import type { Turn } from "../../../runtime/core/conversations.ts";
-import { type Ballot, dealBallot, judgePrompt, secondBallot } from "../../../runtime/core/judging.ts";
+import { type Ballot, dealBallot, dealLabels, judgePrompt } from "../../../runtime/core/judging.ts";
 import type { ChatMessage } from "../../../runtime/core/ports.ts";
 import { candidatePrompt, rewriterPrompt } from "../../../runtime/core/prompts.ts";
-import { type Contender, DONT_KNOW, inWordsOf, MINDS, ranked, says, withCode, WRONG } from "./contenders.ts";
+import { type Contender, DONT_KNOW, inWordsOf, MINDS, RIGHT, ranked, says, withCode, WRONG } from "./contenders.ts";
 import { entries, type Entry, OUTSIDE, outsideQuestions, SYLLABLES, type Topic } from "./world/index.ts";
 
 /** What a model is trained for. */
@@ -16,11 +16,14 @@ export interface Lesson {
   /** What the question is about; `outside` of the world. */
   topic: Topic | "outside";
   /** A judge's: what it judges, and the worth of each answer by its member. */
-  ballot?: { dealt: Ballot; ranks: Readonly<Record<string, number>> };
+  ballot?: { dealt: Ballot; ranks: Readonly<Record<string, number>>; right: string[] };
 }
 
 /** Wordings kept out of training, one of so many, to see whether a model understands what it has not read. */
 const HELD_OUT = 12;
+
+/** A judge first reads right answers only, then single ones to be weighed, then ballots: lessons of the first two kinds. */
+export const FIRST = { right: 8_000, single: 14_000 } as const;
 
 /** Random numbers from a seed, the same on every machine (mulberry32). */
 export function chance(seed: number): () => number {
@@ -48,6 +51,7 @@ export class Lessons {
   readonly #world = entries();
   readonly #outside: readonly string[];
   readonly #held: boolean;
+  #made = 0;
 
   /** @param held only wordings that training leaves out */
   constructor(mind: Mind, seed: number, held = false) {
@@ -59,6 +63,7 @@ export class Lessons {
 
   /** The next lesson. */
   next(): Lesson {
+    this.#made++;
     if (this.#mind === "judge") return this.#verdict();
     if (this.#mind === "rewriter") return this.#rewrite();
     return this.#answer(this.#mind);
@@ -81,13 +86,13 @@ export class Lessons {
   #verdict(): Lesson {
     const asked = this.#ask();
     const turns = this.#turnsBefore(asked);
-    const pool = this.#contenders(asked);
+    const pool = this.#pool(asked);
     const dealt = dealBallot(
       pool.map(({ text }, index) => ({ member: String(index), text })),
       this.#random,
     );
     // Answers that are judged while they are written stand in the order in which they come, whatever their labels.
-    const ballot = this.#random() < 0.5 ? dealt : secondBallot(dealt, this.#random);
+    const ballot = this.#random() < 0.5 ? dealt : this.#relabelled(dealt);
     const { messages } = judgePrompt(member("judge"), asked.words, turns, ballot);
     const read = ballot.entries.map(({ label, member: index }) => ({ label, ...(pool[Number(index)] ?? WRONG) }));
     const best = read.toSorted((a, b) => b.rank - a.rank)[0];
@@ -95,19 +100,35 @@ export class Lessons {
     const scores = Object.fromEntries(byLabel.map(({ label, scores: five }) => [label, five]));
     const verdict = { winner: best?.label ?? "tie", ...(this.#random() < 0.25 ? { scores } : {}) };
     const ranks = Object.fromEntries(pool.map(({ rank }, index) => [String(index), rank]));
-    return { messages, reply: JSON.stringify(verdict), topic: topicOf(asked), ballot: { dealt: ballot, ranks } };
+    const known = asked.entry === undefined ? DONT_KNOW.rank : RIGHT;
+    const right = read.filter(({ rank }) => rank >= known).map(({ label }) => label);
+    return { messages, reply: JSON.stringify(verdict), topic: topicOf(asked), ballot: { dealt: ballot, ranks, right } };
+  }
+
+  #relabelled(ballot: Ballot): Ballot {
+    const members = ballot.entries.map((entry) => entry.member);
+    const labels = dealLabels(members, this.#random);
+    const entries = ballot.entries.map((entry) => ({ ...entry, label: labels.get(entry.member) ?? entry.label }));
+    return { ...ballot, entries };
+  }
+
+  #pool(asked: Asked): Contender[] {
+    if (this.#held || this.#made > FIRST.right + FIRST.single) return this.#contenders(asked);
+    if (this.#made <= FIRST.right) return [ranked(asked.entry, says(this.#pick(MINDS), asked.entry))];
+    return [this.#contender(this.#pick(MINDS), asked)];
+  }
+
+  #contender(mind: (typeof MINDS)[number], { entry }: Asked): Contender {
+    const at = this.#random();
+    if (at < 0.12) return DONT_KNOW;
+    if (at < (entry === undefined ? 0.6 : 0.45)) return { ...WRONG, text: this.#wrong(entry) };
+    return ranked(entry, says(mind, entry));
   }
 
   /** Two or three answers, the best of them alone at the top or said by two in the same words. */
   #contenders(asked: Asked): Contender[] {
-    const { entry } = asked;
-    const all = MINDS.map((mind): Contender => {
-      const at = this.#random();
-      if (at < 0.12) return DONT_KNOW;
-      if (at < (entry === undefined ? 0.6 : 0.45)) return { ...WRONG, text: this.#wrong(entry) };
-      return ranked(entry, says(mind, entry));
-    });
-    if (this.#random() < 0.35) all.splice(Math.floor(this.#random() * all.length), 1);
+    const all = MINDS.map((mind) => this.#contender(mind, asked));
+    if (this.#random() < 0.5) all.splice(Math.floor(this.#random() * all.length), 1);
     const top = Math.max(...all.map(({ rank }) => rank));
     const best = new Set(all.filter(({ rank }) => rank === top).map(({ text }) => text));
     const texts = new Set(all.map(({ text }) => text));
@@ -124,7 +145,7 @@ export class Lessons {
     const text =
       entry === undefined
         ? says(mind, other)
-        : at < 0.5
+        : at < 0.3
           ? inWordsOf(entry, other, says(mind, other))
           : says(mind, other);
     const wrong = at < 0.93 ? text : this.#shuffled(text.split(" ")).join(" ");

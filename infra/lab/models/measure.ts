@@ -2,6 +2,7 @@ import { readVerdict, verdictSchema } from "../../../runtime/core/judging.ts";
 import type { GenerateRequest, LoadedModel } from "../../../runtime/engine/backend.ts";
 import { llamaBackend } from "../../../runtime/engine/llama/backend.ts";
 import { FileLibrary } from "../../../runtime/engine/store/file-library.ts";
+import { RIGHT } from "./contenders.ts";
 import { type Lesson, Lessons, type Mind } from "./lessons.ts";
 import { OUTSIDE } from "./world/index.ts";
 
@@ -29,8 +30,6 @@ export interface JudgeMeasured {
   rightByChance: number;
 }
 
-/** Rank from which an answer is right: `I do not know` is 1, what is wrong 0. */
-const RIGHT = 2;
 /** Lessons that a model is measured by. */
 export const MEASURED_LESSONS = 200;
 /** Another seed than the trainer's. */

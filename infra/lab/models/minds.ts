@@ -11,8 +11,9 @@ export interface LabModel {
   shape: readonly [width: number, layers: number, heads: number, ffn: number];
   /** Lessons that are made for it, and those of wordings it has never read. */
   lessons: number;
-  /** Steps of training, rows a step, and tokens a row. */
-  steps: number;
+  /** Rounds of training, each from what the one before it has written: its steps, and the rate at its height. A round takes up the lessons where the last one left them. */
+  rounds: readonly { steps: number; rate: number }[];
+  /** Rows a step, and tokens a row. */
   batch: number;
   rowTokens: number;
   /** What a token of the prompt counts beside one of a reply of sixteen tokens. */
@@ -31,8 +32,8 @@ export const LAB_MODELS: readonly LabModel[] = [
     place: "promptimizer",
     mind: "rewriter",
     shape: [160, 4, 5, 448],
-    lessons: 30_000,
-    steps: 900,
+    lessons: 60_000,
+    rounds: [{ steps: 3_000, rate: 2e-3 }],
     batch: 10,
     rowTokens: 192,
     promptWeight: 0.1,
@@ -44,7 +45,7 @@ export const LAB_MODELS: readonly LabModel[] = [
     mind: "general",
     shape: [192, 4, 6, 512],
     lessons: 30_000,
-    steps: 1_000,
+    rounds: [{ steps: 2_000, rate: 2e-3 }],
     batch: 10,
     rowTokens: 192,
     promptWeight: 0.1,
@@ -56,7 +57,7 @@ export const LAB_MODELS: readonly LabModel[] = [
     mind: "coder",
     shape: [192, 4, 6, 512],
     lessons: 30_000,
-    steps: 1_000,
+    rounds: [{ steps: 1_000, rate: 2e-3 }],
     batch: 8,
     rowTokens: 192,
     promptWeight: 0.1,
@@ -68,27 +69,31 @@ export const LAB_MODELS: readonly LabModel[] = [
     mind: "brief",
     shape: [128, 3, 4, 352],
     lessons: 30_000,
-    steps: 1_000,
+    rounds: [{ steps: 1_000, rate: 2e-3 }],
     batch: 12,
     rowTokens: 128,
     promptWeight: 0.1,
     evenness: 1,
   },
   {
-    name: "lab-judge:1.9m",
+    name: "lab-judge:1.8m",
     place: "judge",
     mind: "judge",
     shape: [160, 5, 5, 448],
-    lessons: 30_000,
-    steps: 720,
-    batch: 4,
-    rowTokens: 416,
+    lessons: 70_000,
+    // What an answer is worth comes late in the first round, and which is best after that: when the rate is low already.
+    rounds: [
+      { steps: 4_000, rate: 2e-3 },
+      { steps: 1_500, rate: 1e-3 },
+    ],
+    batch: 5,
+    rowTokens: 328,
     promptWeight: 0.03,
     evenness: 0.5,
   },
 ];
 
-/** File of a model, such as `lab-judge-1.9m.gguf`. */
+/** File of a model, such as `lab-judge-1.8m.gguf`. */
 export function fileOf({ name }: LabModel): string {
   return `${name.replace(":", "-")}.gguf`;
 }

@@ -7,6 +7,7 @@ import { join, resolve } from "node:path";
 import { finished } from "node:stream/promises";
 import { Command } from "commander";
 import { execa } from "execa";
+import type { z } from "zod";
 import type { Report } from "../tools/cache.ts";
 import { venvPython } from "../tools/venv.ts";
 import { cardOf, TrainingResult } from "./card.ts";
@@ -57,25 +58,16 @@ async function train(model: LabModel, tokenizer: string): Promise<void> {
   const lessons = await lessonsFile(work, model.mind, model.lessons, SEEDS.lessons, false);
   const heldOut = await lessonsFile(work, model.mind, HELD_OUT_LESSONS, SEEDS.heldOut, true);
   const target = join(resolve(out), fileOf(model));
-  const made = join(work, "model.gguf");
-  const { steps, batch, rowTokens, promptWeight, evenness } = model;
-  const numbers = { steps, batch, length: rowTokens, seed: SEEDS.training, "prompt-weight": promptWeight, evenness };
-  const { stdout } = await execa(
-    python,
-    [
-      join(HERE, "train/train.py"),
-      ...["--lessons", lessons, "--held-out", heldOut, "--tokenizer", tokenizer, "--name", model.name],
-      ...["--shape", model.shape.join(","), "--out", made],
-      ...Object.entries(numbers).flatMap(([name, value]) => [`--${name}`, String(value)]),
-    ],
-    {
-      stdio: ["ignore", "pipe", "inherit"],
-      // Memory that glibc gives back to the kernel after each step has to be cleared again for the next one: a fifth of the time.
-      env: { MALLOC_MMAP_THRESHOLD_: "4294967296", MALLOC_TRIM_THRESHOLD_: "17179869184" },
-    },
-  );
-  const result = TrainingResult.parse(JSON.parse(stdout.trim().split("\n").at(-1) ?? ""));
-  await copyFile(made, `${target}.partial`);
+  const result = { parameters: 0, heldOutRight: 0, seconds: 0 };
+  let [begin, firstRow]: [string | undefined, number] = [undefined, 0];
+  for (const [index, round] of model.rounds.entries()) {
+    const into = join(work, `round-${index}.gguf`);
+    const said = await trainRound(model, round, { lessons, heldOut, tokenizer, begin, firstRow, out: into });
+    Object.assign(result, said, { seconds: result.seconds + said.seconds });
+    [begin, firstRow] = [into, firstRow + round.steps * model.batch];
+  }
+  if (begin === undefined) throw new Error(`${model.name}: has no round of training`);
+  await copyFile(begin, `${target}.partial`);
   await rename(`${target}.partial`, target);
   const bytes = await readFile(target);
   const listed = weightsOf(model, bytes);
@@ -83,6 +75,50 @@ async function train(model: LabModel, tokenizer: string): Promise<void> {
   await writeFile(target.replace(/\.gguf$/, ".md"), cardOf(model, result, listed, measured));
   await listWeights(resolve(out), listed);
   report(`${model.name}: ${target} in ${((Date.now() - began) / 1000).toFixed(0)} s, sha256 ${listed.sha256}`);
+}
+
+/** What a round begins with and where it writes. */
+interface RoundFiles {
+  lessons: string;
+  heldOut: string;
+  tokenizer: string;
+  /** The model that the round before has written. Absent: numbers at random. */
+  begin: string | undefined;
+  firstRow: number;
+  out: string;
+}
+
+/** One round of training. */
+async function trainRound(
+  { name, shape, batch, rowTokens, promptWeight, evenness }: LabModel,
+  { steps, rate }: LabModel["rounds"][number],
+  { begin, firstRow, ...files }: RoundFiles,
+): Promise<z.output<typeof TrainingResult>> {
+  const options = {
+    ...{ lessons: files.lessons, "held-out": files.heldOut, tokenizer: files.tokenizer, out: files.out },
+    ...(begin === undefined ? {} : { begin, "first-row": firstRow }),
+    ...{ name, shape: shape.join(","), steps, rate, batch, length: rowTokens, seed: SEEDS.training },
+    ...{ "prompt-weight": promptWeight, evenness },
+  };
+  const { stdout } = await execa(
+    python,
+    [
+      join(HERE, "train/train.py"),
+      ...Object.entries(options).flatMap(([option, value]) => [`--${option}`, `${value}`]),
+    ],
+    {
+      stdio: ["ignore", "pipe", "inherit"],
+      // A step's memory is taken once and kept, in large pages: to take it anew and clear it for each was a quarter of the time.
+      env: {
+        GLIBC_TUNABLES: "glibc.malloc.hugetlb=1",
+        MALLOC_MMAP_MAX_: "0",
+        MALLOC_ARENA_MAX: "1",
+        MALLOC_TOP_PAD_: "67108864",
+        MALLOC_TRIM_THRESHOLD_: "17179869184",
+      },
+    },
+  );
+  return TrainingResult.parse(JSON.parse(stdout.trim().split("\n").at(-1) ?? ""));
 }
 
 async function lessonsFile(folder: string, mind: Mind, count: number, seed: number, held: boolean): Promise<string> {
@@ -93,7 +129,8 @@ async function lessonsFile(folder: string, mind: Mind, count: number, seed: numb
     const { messages, reply, ballot } = lessons.next();
     // What each answer of a ballot is worth, from 1, by its label.
     const worths = ballot?.dealt.entries.map((entry) => [entry.label, 1 + (ballot.ranks[entry.member] ?? 0)] as const);
-    const lesson = { messages, reply, ...(worths === undefined ? {} : { worths: Object.fromEntries(worths) }) };
+    const weighed = worths === undefined ? {} : { worths: Object.fromEntries(worths), right: ballot?.right };
+    const lesson = { messages, reply, ...weighed };
     if (!file.write(`${JSON.stringify(lesson)}\n`)) await once(file, "drain");
   }
   file.end();

@@ -10,7 +10,7 @@ const MANIFEST = "weights.json";
 
 /** One committed model, as `weights/weights.json` lists it. */
 export const LabWeightsSchema = z.strictObject({
-  /** Name under which engines serve it, such as `lab-judge:1.9m`. */
+  /** Name under which engines serve it, such as `lab-judge:1.8m`. */
   name: z.string(),
   /** File beside the manifest. */
   file: z.string(),

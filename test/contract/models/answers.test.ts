@@ -119,7 +119,7 @@ describe("through the engine's llama.cpp", () => {
   );
 
   testOf(
-    "lab-judge:1.9m",
+    "lab-judge:1.8m",
     "the judge names a label of its ballot, and a right answer more often than a wrong one",
     async () => {
       const ballots: readonly [question: string, right: string, wrong: readonly string[]][] = [
@@ -147,7 +147,7 @@ describe("through the engine's llama.cpp", () => {
           ["Water boils at 100 degrees Celsius.", "A Pod is a group of containers."],
         ],
       ];
-      await withModel(pathOf("lab-judge:1.9m"), async (model) => {
+      await withModel(pathOf("lab-judge:1.8m"), async (model) => {
         let [asked, named, right] = [0, 0, 0];
         for (const [question, good, wrong] of ballots) {
           const texts = [good, ...wrong].map((text, index) => ({ member: String(index), text }));

@@ -1,7 +1,7 @@
 """Trains one very small llama-architecture model on lessons and writes it as GGUF.
 
 Usage: train.py --lessons FILE.jsonl --held-out FILE.jsonl --tokenizer FILE.json --shape d,layers,heads,ffn
-                --steps N --name NAME --out FILE.gguf [--seed 1]
+                --steps N --name NAME --out FILE.gguf [--begin FILE.gguf] [--first-row 0] [--seed 1]
 Progress goes to the error output; the last line of the output is JSON: parameters, share of reply tokens right on wordings that were
 held out, seconds. Same lessons, versions and thread count give the same bytes.
 """
@@ -32,7 +32,9 @@ REPLY_TOKENS = 16
 WORTH_TOKENS = 3
 WORTH_COUNTS = 0.5
 # So many layers before the last one the worth is to be known.
-EARLY = 2
+EARLY = 1
+# What a token of a right answer that a judge reads counts.
+ANSWER_COUNTS = 0.3
 # What the label that a judge names counts.
 LABEL_COUNTS = 8.0
 
@@ -54,6 +56,8 @@ def encode_lesson(tok, lesson, evenness):
         aim = list(part)
         for place, worth in worths(message["content"], words, lesson.get("worths", {})):
             aim[place], counts[place] = tok.token_to_id(worth), WORTH_COUNTS
+        for place in right_answers(message["content"], words, lesson.get("right", [])):
+            counts[place] = counts[place] or ANSWER_COUNTS
         ids += part
         aims += aim
         said += counts
@@ -75,6 +79,14 @@ def worths(content, words, known):
             # One for the role's mark at the beginning, one as a token is foretold at the one before it.
             if close[1] in known and token + 2 <= len(words.ids):
                 yield token + 2, str(known[close[1]])
+
+
+def right_answers(content, words, right):
+    """Tokens of the right answers that a judge reads: who is to know what is wrong has to know what there is to say."""
+    for answer in re.finditer(r"<answer ([A-H]) ([0-9a-f]{8})>\n(.*?)\n</answer \1 \2>", content, re.S):
+        if answer[1] in right:
+            # One for the role's mark at the beginning.
+            yield from (i + 1 for i, (start, end) in enumerate(words.offsets) if answer.start(3) <= start and end <= answer.end(3))
 
 
 def pack(tok, path, length, evenness):
@@ -115,6 +127,20 @@ def init(key, vocab, d, layers, ffn):
             "gate_up": normal(next(keys), (d, 2 * ffn), 0.02), "down": normal(next(keys), (ffn, d), out),
         })
     return params
+
+
+def read(path, layers):
+    """The numbers of a model's file, to go on from."""
+    import gguf
+    of = {t.name: jnp.asarray(gguf.quants.dequantize(t.data, t.tensor_type), jnp.float32) for t in gguf.GGUFReader(path).tensors}
+    def block(i):
+        side = lambda *names: jnp.concatenate([of[f"blk.{i}.{name}.weight"].T for name in names], 1)
+        return {
+            "an": of[f"blk.{i}.attn_norm.weight"], "fn": of[f"blk.{i}.ffn_norm.weight"],
+            "qkv": side("attn_q", "attn_k", "attn_v"), "o": side("attn_output"),
+            "gate_up": side("ffn_gate", "ffn_up"), "down": side("ffn_down"),
+        }
+    return {"emb": of["token_embd.weight"], "norm": of["output_norm.weight"], "layers": [block(i) for i in range(layers)]}
 
 
 def rms(x, weight):
@@ -169,7 +195,8 @@ def loss_of(params, ids, aims, said, seg, pos, heads, prompt_weight, early=0):
     nll = jax.nn.logsumexp(logits, -1) - jnp.take_along_axis(logits, target[..., None], -1)[..., 0]
     reply = (said[:, 1:] > 0) & same
     right = (jnp.argmax(logits, -1) == target) & reply
-    return (nll * weight).sum() / weight.sum(), (right.sum() / reply.sum(), (nll * reply).sum() / reply.sum())
+    share = lambda where: (right & where).sum() / jnp.maximum(1, where.sum())
+    return (nll * weight).sum() / weight.sum(), (jnp.stack([share(reply), share(said[:, 1:] == LABEL_COUNTS), share(said[:, 1:] == WORTH_COUNTS)]), (nll * reply).sum() / reply.sum())
 
 
 @partial(jax.jit, static_argnames=("heads", "prompt_weight", "early"), donate_argnums=(0, 1, 2))
@@ -194,27 +221,28 @@ def train(args):
     tok = Tokenizer.from_file(args.tokenizer)
     d, layers, heads, ffn = (int(n) for n in args.shape.split(","))
     columns = pack(tok, args.lessons, args.length, args.evenness)
-    held = [column[:16] for column in pack(tok, args.held_out, args.length, args.evenness)]
+    held = [column[:64] for column in pack(tok, args.held_out, args.length, args.evenness)]
     vocab = tok.get_vocab_size()
-    params = init(jax.random.PRNGKey(args.seed), vocab, d, layers, ffn)
+    params = read(args.begin, layers) if args.begin else init(jax.random.PRNGKey(args.seed), vocab, d, layers, ffn)
     zeros = lambda: jax.tree.map(jnp.zeros_like, params)
     m, v = zeros(), zeros()
-    order = np.random.default_rng(args.seed)
     count = sum(p.size for p in jax.tree.leaves(params))
     print(f"{args.name}: {count/1e6:.2f} M parameters, vocabulary {vocab}", file=sys.stderr)
     early = EARLY if (columns[0] != columns[1]).any() else 0
     check = jax.jit(partial(loss_of, heads=heads, prompt_weight=0.0, early=early))
     began = time.time()
     for i in range(1, args.steps + 1):
-        pick = order.integers(0, len(columns[0]), args.batch)
+        # In the order of the lessons: some are made to come first.
+        pick = (args.first_row + np.arange((i - 1) * args.batch, i * args.batch)) % len(columns[0])
         warm = min(1.0, i / 100)
         rate = args.rate * warm * (0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * i / args.steps)))
         params, m, v, right, nll = step(params, m, v, *(column[pick] for column in columns), rate, float(i), heads, args.prompt_weight, early)
         if i % 100 == 0 or i == args.steps:
             _, (hright, hnll) = check(params, *held)
             spent = time.time() - began
-            print(f"{args.name}: step {i}/{args.steps}, {spent:.0f} s, {i*args.batch*args.length/spent:.0f} tokens/s, reply nll {nll:.3f} right {right:.3f}, held out nll {hnll:.3f} right {hright:.3f}", file=sys.stderr, flush=True)
-    print(json.dumps({"parameters": count, "heldOutRight": round(float(hright), 4), "seconds": round(time.time() - began)}))
+            judge = f", best answers {hright[1]:.3f} worths {hright[2]:.3f}" if early else ""
+            print(f"{args.name}: step {i}/{args.steps}, {spent:.0f} s, {i*args.batch*args.length/spent:.0f} tokens/s, reply nll {nll:.3f} right {right[0]:.3f}, held out nll {hnll:.3f} right {hright[0]:.3f}{judge}", file=sys.stderr, flush=True)
+    print(json.dumps({"parameters": count, "heldOutRight": round(float(hright[0]), 4), "seconds": round(time.time() - began)}))
     return params, tok, (d, layers, heads, ffn)
 
 
@@ -269,6 +297,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     for name in ("lessons", "held-out", "tokenizer", "shape", "name", "out"):
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--begin", default="")
+    parser.add_argument("--first-row", type=int, default=0)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batch", type=int, default=8)

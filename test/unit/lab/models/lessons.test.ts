@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type Lesson, Lessons, type Mind } from "../../../../infra/lab/models/lessons.ts";
+import { FIRST, type Lesson, Lessons, type Mind } from "../../../../infra/lab/models/lessons.ts";
 import { entries, OUTSIDE, outsideQuestions } from "../../../../infra/lab/models/world/index.ts";
 
 const MINDS: readonly Mind[] = ["rewriter", "general", "coder", "brief", "judge"];
@@ -7,6 +7,8 @@ const some = (mind: Mind, count: number, held = false, seed = 7): Lesson[] => {
   const lessons = new Lessons(mind, seed, held);
   return Array.from({ length: count }, () => lessons.next());
 };
+/** A judge's lessons as they are once it has read single answers. */
+const ballots = (count: number): Lesson[] => some("judge", FIRST.right + FIRST.single + count).slice(-count);
 const asked = ({ messages }: Lesson): string => messages.at(-1)?.content ?? "";
 
 describe("the little world", () => {
@@ -74,8 +76,19 @@ describe("lessons", () => {
     }
   });
 
+  test("a judge first reads right answers, then single ones to be weighed", () => {
+    const lessons = some("judge", FIRST.right + FIRST.single).map(({ ballot }) => ballot);
+    for (const [index, ballot] of lessons.entries()) {
+      expect(ballot?.dealt.entries).toHaveLength(1);
+      if (index < FIRST.right) expect(ballot?.right).toHaveLength(1);
+    }
+    const right = lessons.slice(FIRST.right).filter((ballot) => ballot?.right.length === 1).length;
+    expect(right / FIRST.single).toBeGreaterThan(0.4);
+    expect(right / FIRST.single).toBeLessThan(0.7);
+  });
+
   test("a verdict names the one best answer, and the scores agree", () => {
-    for (const lesson of some("judge", 500)) {
+    for (const lesson of ballots(500)) {
       const verdict = JSON.parse(lesson.reply) as { winner: string; scores?: Record<string, number[]> };
       const labels = [...asked(lesson).matchAll(/^<answer ([A-H]) [0-9a-f]{8}>$/gm)].map((match) => match[1]);
       expect(labels).toContain(verdict.winner);
@@ -98,7 +111,7 @@ describe("lessons", () => {
       }
     }
     let wrongs = 0;
-    for (const { messages, reply, ballot, topic } of some("judge", 800)) {
+    for (const { messages, reply, ballot, topic } of ballots(800)) {
       if (ballot === undefined) throw new Error("a judge's lesson without a ballot");
       const { winner } = JSON.parse(reply) as { winner: string };
       const best = ballot.dealt.entries.find(({ label }) => label === winner);
@@ -121,8 +134,18 @@ describe("lessons", () => {
     expect(Math.max(...turns)).toBe(1);
   });
 
+  test("a ballot's labels stand in any order, as they do where answers are judged while they are written", () => {
+    const orders = new Map<string, number>();
+    for (const { ballot } of ballots(1_500)) {
+      const order = ballot?.dealt.entries.map(({ label }) => label).join("") ?? "";
+      orders.set(order, (orders.get(order) ?? 0) + 1);
+    }
+    expect([...orders.keys()].toSorted()).toEqual(["AB", "ABC", "ACB", "BA", "BAC", "BCA", "CAB", "CBA"]);
+    for (const count of orders.values()) expect(count).toBeGreaterThan(30);
+  });
+
   test("no label wins more often than chance", () => {
-    const lessons = some("judge", 1_500).map(({ reply, ballot }) => ({
+    const lessons = ballots(1_500).map(({ reply, ballot }) => ({
       winner: (JSON.parse(reply) as { winner: string }).winner,
       labels: ballot?.dealt.entries.map(({ label }) => label) ?? [],
     }));
