@@ -7,6 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { labOf } from "../../infra/lab/lab.ts";
+import { labWeights } from "../../infra/lab/models/weights.ts";
 import {
   CATALOGUE,
   ORCHESTRATOR_NAME,
@@ -18,6 +19,7 @@ import { type HostState, readHost, readRemains } from "../support/host.ts";
 import { eventually, TestLab } from "../support/lab.ts";
 import {
   DeploymentList,
+  JobList,
   NAMESPACE,
   NodeList,
   PodList,
@@ -134,20 +136,67 @@ describe.sequential("a lab", () => {
     }
   });
 
-  test("answers a question, and its follow-up from memory", async () => {
+  test("serves real weights in each model's pod, by the digest of the committed file and within its limits", async () => {
+    const jobs = await lab.get(JobList, "jobs", "-n", NAMESPACE, "-l", "app=weights");
+    expect(jobs.items.map(({ spec }) => spec.template.spec.nodeSelector["kubernetes.io/hostname"]).sort()).toEqual(
+      WORKERS,
+    );
+    for (const { status } of jobs.items) expect(status.succeeded).toBe(1);
+    const weights = await labWeights();
+    expect(weights.map(({ place }) => place).sort()).toEqual(CATALOGUE.map(({ name }) => name).sort());
+    for (const { place, name, sha256, sizeBytes } of weights) {
+      const said = Served.parse(
+        JSON.parse(
+          await lab.kubectl("-n", NAMESPACE, "exec", `deployment/${place}`, "-c", "engine", "--", "node", "-e", TELL),
+        ),
+      );
+      expect(said.health.backend, place).toBe("llama");
+      expect(said.models.ready, place).toBe(true);
+      // What else is in the node's store stays there: a pod has its own model in memory, and no other.
+      expect(said.models.models.filter(({ state }) => state !== "absent")).toEqual([
+        expect.objectContaining({ name, state: "ready", digest: sha256, sizeBytes, format: "gguf", family: "llama" }),
+      ]);
+      const limit = CATALOGUE.find((row) => row.name === place)?.resources.limits.memoryMib ?? 0;
+      expect(said.limitBytes, place).toBe(limit * 1_048_576);
+      expect(said.usedBytes, place).toBeLessThan(said.limitBytes / 2);
+      // The store is the server's to read; only what fills it may write.
+      expect(said.write, place).toMatch(/EROFS/);
+    }
+  });
+
+  test("answers a question by real models and a real verdict, and its follow-up from memory", async () => {
     const plain = await lab.run(["ask", "What is the capital of France?"]);
     expect(plain.stdout).toMatch(/^YOU: What is the capital of France\?\nReply: .*Paris/);
-    const whole = Answer.parse(
+    expect(plain.stdout).not.toContain("scripted");
+    const weights = await labWeights();
+    const nameOf = (place: string) => weights.find((one) => one.place === place)?.name;
+    const code = Answer.parse(
       JSON.parse((await lab.run(["ask", "Write a function that reverses a string.", "--json"])).stdout),
     );
-    expect(whole.stages.map((s) => s.stage).sort()).toEqual([
-      "candidate",
-      "candidate",
-      "candidate",
-      "judge",
-      "rewrite",
-    ]);
-    for (const stage of whole.stages) expect(stage.ms).toBeGreaterThan(0);
+    expect(code.stages.map(({ stage, model }) => [stage, model]).sort()).toEqual(
+      [
+        ["rewrite", nameOf("promptimizer")],
+        ...["llama", "qwen", "qwen-small"].map((place) => ["candidate", nameOf(place)]),
+        ["judge", nameOf("judge")],
+      ].sort(),
+    );
+    for (const stage of code.stages) expect(stage).toMatchObject({ status: "ok", ms: expect.any(Number) as number });
+    const textOf = (member: string) => code.stages.find((stage) => stage.member === member)?.text;
+    expect(textOf("qwen")).toMatch(/```(python|javascript)\n/);
+    // Which of three right answers is best is the judge's to say; that it said so is what counts here.
+    expect(code.decision.by).toBe("judge");
+    expect(code.reply).toBe(textOf(code.decision.winner));
+    const verdict = Verdict.parse(JSON.parse(code.stages.find(({ stage }) => stage === "judge")?.text ?? ""));
+    expect(verdict.winner).toMatch(/^[A-C]$/);
+
+    const ask = async (question: string): Promise<z.output<typeof Answer>> =>
+      Answer.parse(JSON.parse((await lab.run(["ask", question, "--json", "--conversation", "trip"])).stdout));
+    expect((await ask("What is the capital of France?")).reply).toContain("Paris");
+    const after = await ask("What is its population?");
+    expect(after.turnsShown).toBe(1);
+    expect(after.reply).toMatch(/2\.1 million people live in Paris/);
+    const outside = await lab.run(["ask", "What is the capital of Xanvolur?"]);
+    expect(outside.stdout).not.toMatch(/Paris|Berlin|Madrid/);
   });
 
   test("answers while one model, and then two candidates, are being deleted, and fails clearly without any", async () => {
@@ -291,8 +340,35 @@ const Changes = z.looseObject({
 });
 const Answer = z.looseObject({
   reply: z.string(),
-  stages: z.array(z.looseObject({ stage: z.string(), model: z.string(), text: z.string(), ms: z.number() })),
+  turnsShown: z.int(),
+  decision: z.looseObject({ by: z.string(), winner: z.string() }),
+  stages: z.array(
+    z.looseObject({ stage: z.string(), member: z.string(), model: z.string(), text: z.string(), ms: z.number() }),
+  ),
 });
+const Verdict = z.looseObject({ winner: z.string() });
+const Served = z.object({
+  health: z.looseObject({ backend: z.string() }),
+  models: z.looseObject({
+    ready: z.boolean(),
+    models: z.array(z.looseObject({ name: z.string(), state: z.string() })),
+  }),
+  limitBytes: z.number(),
+  usedBytes: z.number(),
+  write: z.string(),
+});
+/** Run in a model's container: what its engine says of itself, its memory, and what becomes of a write to the store. */
+const TELL = [
+  "const fs = require('fs');",
+  "const ask = (path) => fetch('http://127.0.0.1:11434' + path).then((answer) => answer.json());",
+  "const text = (...paths) => paths.filter((path) => fs.existsSync(path)).map((path) => fs.readFileSync(path, 'utf8'))[0];",
+  "let write = 'written';",
+  "try { fs.writeFileSync('/models/x', ''); } catch (error) { write = error.code; }",
+  "const cgroup = '/sys/fs/cgroup/';",
+  "const usedBytes = Number(text(cgroup + 'memory.current', cgroup + 'memory/memory.usage_in_bytes'));",
+  "Promise.all([ask('/health'), ask('/models/health')]).then(([health, models]) =>",
+  "  console.log(JSON.stringify({ health, models, limitBytes: process.constrainedMemory(), usedBytes, write })));",
+].join("\n");
 const Status = z.looseObject({
   datacentre: z.looseObject({ pid: z.int(), machines: z.array(z.looseObject({ vmId: z.int(), status: z.string() })) }),
 });

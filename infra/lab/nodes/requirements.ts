@@ -11,7 +11,7 @@ export const NEEDED_DISK_BYTES = 12 * 1024 ** 3;
 /** Free disk for a run that finds its caches, bytes: 4 GiB, for machines and logs. What a running lab has taken is not free any more. */
 export const NEEDED_DISK_AGAIN_BYTES = 4 * 1024 ** 3;
 
-/** Memory of the host, bytes: 6 GiB. Control plane, three nodes and the pods of the scripted models take 4 GiB, builds before that as much. */
+/** Memory of the host, bytes: 6 GiB. Control plane, three nodes and the pods of five very small models take 4 GiB, builds before that as much. */
 export const NEEDED_MEMORY_BYTES = 6 * 1024 ** 3;
 
 /** Instances of inotify that one user may hold, counted over all machines: each boots systemd, containerd and kubelet as root. */

@@ -76,6 +76,19 @@ export const DeploymentList = z.looseObject({
   ),
 });
 
+export const JobList = z.looseObject({
+  items: z.array(
+    z.looseObject({
+      spec: z.looseObject({
+        template: z.looseObject({
+          spec: z.looseObject({ nodeSelector: z.looseObject({ "kubernetes.io/hostname": z.string() }) }),
+        }),
+      }),
+      status: z.looseObject({ succeeded: z.int().optional() }),
+    }),
+  ),
+});
+
 export const ServiceList = z.looseObject({
   items: z.array(
     z.looseObject({
