@@ -115,7 +115,8 @@ class Attempt {
 
   /** The leg that answered whole. A broken connection is tried once more. */
   private async answered(): Promise<Leg> {
-    for (;;) {
+    // A leg beside another is none of these.
+    for (let retries = 0; ; retries++) {
       this.#legs = [];
       try {
         return await this.race();
@@ -125,10 +126,10 @@ class Attempt {
         this.#failed = error;
         if (this.#others) {
           const spoke = this.#legs.some(({ firstTokenMs }) => firstTokenMs !== undefined);
-          if ((spoke && error.code !== "model_unreachable") || this.#attempts > RETRIES_ELSEWHERE) throw error;
+          if ((spoke && error.code !== "model_unreachable") || retries >= RETRIES_ELSEWHERE) throw error;
           continue;
         }
-        if (error.code !== "model_unreachable" || this.#attempts > RETRIES) throw error;
+        if (error.code !== "model_unreachable" || retries >= RETRIES) throw error;
         await this.wait(RETRY_AFTER_MS);
       }
     }

@@ -131,6 +131,17 @@ describe("hedging", () => {
   });
 });
 
+describe("a call whose connection breaks", () => {
+  test("is tried once more, also when a second one was made beside it", async () => {
+    const broken = new Fault("model_unreachable", "the answer ended before it was done");
+    const { ended } = await asked(61, (number) => {
+      if (number === 60) return { after: 300, fail: broken };
+      return number === 61 ? { after: 20, fail: broken } : { after: 100, say: "An answer here." };
+    });
+    expect(ended.at(-1)).toMatchObject({ hedged: true, attempts: 3, code: undefined });
+  });
+});
+
 describe("a member that fails", () => {
   test("is left alone after failures in a row, and tried again later", async () => {
     const { ended, calls } = await asked(8, () => ({ after: 1, fail: new Fault("model_failed", "out of memory") }));
