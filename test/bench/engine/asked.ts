@@ -62,5 +62,5 @@ export async function ask(
       whole: answerTokens >= options.num_predict,
     };
   }
-  throw new Error("cut off before its end");
+  throw new Error(`${url}: cut off before its end`);
 }
