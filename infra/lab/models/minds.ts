@@ -25,7 +25,7 @@ export interface LabModel {
 /** Tokens that all five know. */
 export const VOCABULARY = 1536;
 
-/** The five models, small enough that two cores train each in a few minutes. */
+/** The five models, small enough that two cores train each in two minutes (the brief one) to half an hour (the judge). */
 export const LAB_MODELS: readonly LabModel[] = [
   {
     name: "lab-rewriter:1.5m",
