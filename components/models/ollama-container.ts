@@ -1,5 +1,5 @@
 import type * as k8s from "@pulumi/kubernetes";
-import { MODEL_PORT, TAGS_PATH, STORE_PATH, threadsFor } from "../../runtime/contracts/index.ts";
+import { MODEL_PORT, STORE_PATH, TAGS_PATH, threadsFor } from "../../runtime/contracts/index.ts";
 import { containerSecurity } from "../placement.ts";
 import type { BackendContainers, BackendSpec } from "./backend.ts";
 import { CONTEXT_TOKENS, mounts } from "./backend.ts";

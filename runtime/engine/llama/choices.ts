@@ -63,9 +63,3 @@ export function labelProbabilities(
     return { label, probability: weights.reduce((sum, weight) => sum + weight, 0) / totalWeight };
   });
 }
-
-/** The likeliest label; of equal ones the first. */
-export function likeliest(choices: readonly LabelProbability[]): string {
-  const best = choices.reduce((a, b) => (b.probability > a.probability ? b : a));
-  return best.label;
-}

@@ -7,7 +7,8 @@ import {
   type Token,
 } from "node-llama-cpp";
 import type { Embeddings, GeneratePiece, GenerateRequest } from "../backend.ts";
-import { type Fork, forkOf, labelProbabilities, likeliest } from "./choices.ts";
+import { likeliest } from "../likeliest.ts";
+import { type Fork, forkOf, labelProbabilities } from "./choices.ts";
 import { MOST_TOP_LOGPROBS, TokenLogprobs } from "./logprobs.ts";
 import { ChatPrompt } from "./prompt.ts";
 import { TextPieces } from "./pieces.ts";

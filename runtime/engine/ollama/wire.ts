@@ -1,7 +1,8 @@
 import { OllamaChatChunk, OllamaError, OllamaGenerateChunk } from "../../contracts/ollama.ts";
 import { jsonOf } from "../../support/json.ts";
 import type { GeneratePiece, GenerateRequest, TokenLogprob } from "../backend.ts";
-import { labelsIn, likeliest, Logprobs, writtenOf } from "../upstream/labels.ts";
+import { likeliest } from "../likeliest.ts";
+import { labelsIn, Logprobs, writtenOf } from "../upstream/labels.ts";
 import type { UpstreamServer } from "../upstream/server.ts";
 
 /** What stays the same for all calls of one loaded model: Ollama loads it again for other values. Source: `needsReload`, server/sched.go of ollama 0.17. */
@@ -95,7 +96,7 @@ export async function* piecesOf(
       const labels = labelsIn(choices, opening ?? []);
       if (labels === undefined) throw server.bad(nothingOf(choices, opening));
       const sums = totals(chunk.line, "stop", firstMs, performance.now() - began);
-      yield { text: likeliest(labels).label, done: { ...sums, choices: labels } };
+      yield { text: likeliest(labels), done: { ...sums, choices: labels } };
     }
     if (done) return;
   }

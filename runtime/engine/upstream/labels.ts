@@ -15,11 +15,6 @@ export function writtenOf(logprobs: z.output<typeof Logprobs>): WrittenLogprob[]
 
 const bare = ({ token, logprob }: TokenLogprob): TokenLogprob => ({ token, logprob });
 
-/** The likeliest label; of equally likely ones the first. */
-export function likeliest(labels: readonly LabelProbability[]): LabelProbability {
-  return labels.reduce((a, b) => (b.probability > a.probability ? b : a));
-}
-
 /**
  * Probabilities of labels from the likeliest tokens of an answer's beginning, as other servers tell them. A token counts for the one label that
  * begins with it; a label of which no token was told has probability 0.

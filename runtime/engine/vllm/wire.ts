@@ -4,7 +4,8 @@ import { Fault } from "../../core/fault.ts";
 import { jsonOf } from "../../support/json.ts";
 import { errorWords } from "../../support/server-answer.ts";
 import type { GeneratePiece, GenerateRequest, TokenLogprob } from "../backend.ts";
-import { labelsIn, likeliest, Logprobs, writtenOf } from "../upstream/labels.ts";
+import { likeliest } from "../likeliest.ts";
+import { labelsIn, Logprobs, writtenOf } from "../upstream/labels.ts";
 import type { UpstreamServer } from "../upstream/server.ts";
 
 /** Most tokens that vLLM tells with each written one unless it was started with another `--max-logprobs`. Source: vLLM, engine arguments. */
@@ -77,7 +78,7 @@ export async function* piecesOf(
     if (choices === undefined) return { text: "", done };
     const labels = labelsIn(choices, opening ?? []);
     if (labels === undefined) throw server.bad("no probability of any of the labels among its likeliest tokens");
-    return { text: likeliest(labels).label, done: { ...done, choices: labels } };
+    return { text: likeliest(labels), done: { ...done, choices: labels } };
   };
   for await (const line of lines) {
     if (!line.startsWith("data:")) {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { forkOf, labelProbabilities, likeliest } from "../../../../../runtime/engine/llama/choices.ts";
+import { likeliest } from "../../../../../runtime/engine/likeliest.ts";
+import { forkOf, labelProbabilities } from "../../../../../runtime/engine/llama/choices.ts";
 import { TokenLogprobs } from "../../../../../runtime/engine/llama/logprobs.ts";
 
 /** A token a character. */
